@@ -1,0 +1,89 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Modules import only downwards; Scripts/check-layering holds this list against the sources' imports.
+
+/// What every module is compiled with: all warnings are errors, unsafe constructs must be marked `unsafe`.
+let common: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: common)
+}
+
+/// A scheme server: an executable of its own that starts in milliseconds, so statically linked.
+func scheme(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: "scheme-\(name.lowercased())", dependencies: dependencies, path: "Schemes/\(name)",
+        swiftSettings: common, linkerSettings: [.unsafeFlags(["-static-executable"])])
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies, swiftSettings: common)
+}
+
+func library(_ name: String, package: String, provider: String) -> Target {
+    .systemLibrary(
+        name: name, path: "Sources/CLibraries/\(name)", pkgConfig: package, providers: [.apt([provider])])
+}
+
+let package = Package(
+    name: "saltbridge",
+    products: [
+        .executable(name: "saltbridge", targets: ["saltbridge"]),
+        .library(name: "RedoxFS", targets: ["RedoxFS"]),
+        .library(name: "FileSystemCheck", targets: ["FileSystemCheck"]),
+        .library(name: "SchemeKit", targets: ["SchemeKit"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    ],
+    targets: [
+        // C libraries.
+        .target(name: "CLinux", path: "Sources/CLibraries/CLinux"),
+        library("CLZ4", package: "liblz4", provider: "liblz4-dev"),
+        library("CCrypto", package: "libcrypto", provider: "libssl-dev"),
+        library("CArgon2", package: "libargon2", provider: "libargon2-dev"),
+
+        // The file system.
+        module("Platform", ["CLinux", systemPackage]),
+        module("DiskFormat"),
+        module("BlockDevice", ["Platform"]),
+        module("BlockCodec", ["DiskFormat", "CLZ4", "CCrypto", "CArgon2"]),
+        module("RedoxFS", ["DiskFormat", "BlockDevice", "BlockCodec", "Platform"]),
+        module("FileSystemCheck", ["DiskFormat", "BlockDevice", "BlockCodec", "Platform"]),
+
+        // The running system.
+        module("SchemeProtocol"),
+        module("SchemeTransport", ["SchemeProtocol", "Platform"]),
+        module("SchemeKit", ["SchemeTransport", "SchemeProtocol", "Platform"]),
+        module("Sandbox", ["Platform"]),
+        module("Supervisor", ["Sandbox", "SchemeTransport", "SchemeProtocol", "Platform"]),
+
+        // The command line.
+        .executableTarget(
+            name: "saltbridge",
+            dependencies: [
+                "RedoxFS", "FileSystemCheck", "BlockDevice", "BlockCodec", "DiskFormat", "Platform", argumentParser,
+            ],
+            swiftSettings: common),
+
+        // Tests.
+        tests("Platform", ["Platform"]),
+        tests("DiskFormat", ["DiskFormat"]),
+        tests("BlockDevice", ["BlockDevice"]),
+        tests("BlockCodec", ["BlockCodec", "DiskFormat"]),
+        tests("RedoxFS", ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat"]),
+        tests("FileSystemCheck", ["FileSystemCheck", "BlockDevice", "DiskFormat"]),
+        tests("SchemeTransport", ["SchemeTransport", "SchemeProtocol", "Platform"]),
+    ]
+)

@@ -1,0 +1,4 @@
+// Header-only shims for what Swift cannot import from the kernel's headers: variadic system calls and macros.
+#ifndef CLINUX_H
+#define CLINUX_H
+#endif
