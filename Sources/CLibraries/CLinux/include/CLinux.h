@@ -1,4 +1,7 @@
 // Header-only shims for what Swift cannot import from the kernel's headers: variadic system calls and macros.
 #ifndef CLINUX_H
 #define CLINUX_H
+
+#include "clinux_file.h"
+
 #endif

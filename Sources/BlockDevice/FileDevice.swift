@@ -1,0 +1,156 @@
+import Glibc
+import Platform
+import Synchronization
+import SystemPackage
+
+/// A disk image in a file, or a block device.
+///
+/// Open for writing it holds an exclusive lock (open file description lock, and O_EXCL on a block device), open for
+/// reading a shared one: who comes second gets `BlockDeviceError.busy` with the holder's name.
+public final class FileDevice: BlockDevice {
+    /// What is locked while the device is open.
+    public enum Locking: Sendable {
+        /// Exclusive for writing, shared for reading.
+        case automatic
+        /// Nothing: for looking at an image that another program has mounted.
+        case none
+    }
+
+    /// The path as given.
+    public let path: String
+    /// Whether the device was opened for writing.
+    public let isWritable: Bool
+    /// Whether it is a block device rather than a regular file.
+    public let isBlockSpecial: Bool
+    private let descriptor: OwnedDescriptor
+    private let size: Atomic<UInt64>
+
+    /// Opens an existing file or block device.
+    public convenience init(
+        path: String, writable: Bool, locking: Locking = .automatic
+    ) throws(BlockDeviceError) {
+        try self.init(path: path, writable: writable, locking: locking, create: nil)
+    }
+
+    /// Creates a file of the given size in bytes, or opens what exists and gives it that size (a block device has
+    /// its own). The contents of an existing file are kept.
+    public convenience init(creating path: String, byteCount: UInt64) throws(BlockDeviceError) {
+        try self.init(path: path, writable: true, locking: .automatic, create: 0o644)
+        if !isBlockSpecial && byteCount != self.byteCount { try resize(to: byteCount) }
+    }
+
+    private init(path: String, writable: Bool, locking: Locking, create: mode_t?) throws(BlockDeviceError) {
+        // What it is decides how to open it, and opening a pipe would wait.
+        let kind = (try? SystemCall.statusAt(AT_FDCWD, path)).map { $0.st_mode & S_IFMT }
+        if let kind, kind != S_IFREG, kind != S_IFBLK { throw .notADevice(path: path) }
+        let isBlock = kind == S_IFBLK
+        var flags = writable ? O_RDWR : O_RDONLY
+        if create != nil && !isBlock { flags |= O_CREAT }
+        if writable && isBlock && locking == .automatic { flags |= O_EXCL }
+        let opened: OwnedDescriptor
+        do {
+            opened = try SystemCall.open(path, flags | O_NONBLOCK, mode: create ?? 0)
+        } catch .resourceBusy {
+            throw .busy(holder: LockHolder.describe(path: path))
+        } catch {
+            throw .cannotOpen(error, path: path)
+        }
+        let type: mode_t
+        let count: UInt64
+        do {
+            let status = try SystemCall.status(opened.rawValue)
+            type = status.st_mode & S_IFMT
+            count =
+                type == S_IFBLK
+                ? try SystemCall.blockDeviceByteCount(opened.rawValue) : UInt64(clamping: status.st_size)
+        } catch {
+            throw .cannotOpen(error, path: path)
+        }
+        guard type == S_IFREG || type == S_IFBLK else { throw .notADevice(path: path) }
+        if locking == .automatic {
+            do {
+                try SystemCall.lock(opened.rawValue, writable ? .exclusive : .shared)
+            } catch {
+                guard error == .resourceTemporarilyUnavailable || error == .permissionDenied else {
+                    throw .cannotOpen(error, path: path)
+                }
+                throw .busy(holder: LockHolder.describe(path: path))
+            }
+        }
+        self.path = path
+        isWritable = writable
+        isBlockSpecial = type == S_IFBLK
+        descriptor = opened
+        size = Atomic(count)
+    }
+
+    /// The size in bytes.
+    public var byteCount: UInt64 { size.load(ordering: .relaxed) }
+
+    /// Fills the buffer; short reads are continued.
+    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(BlockDeviceError) {
+        let length = buffer.byteCount
+        try checkRange(offset, UInt64(length), .read)
+        let count: Int
+        do {
+            count = try SystemCall.readAll(descriptor.rawValue, at: offset, into: &buffer)
+        } catch {
+            throw .io(error, offset: offset, length: length, operation: .read)
+        }
+        if count < length {
+            // The file has become shorter than it was when opened.
+            throw .io(.ioError, offset: offset + UInt64(count), length: length - count, operation: .read)
+        }
+    }
+
+    /// Writes the buffers with pwritev(2).
+    public func write(at offset: UInt64, _ buffers: [BufferSlice]) throws(BlockDeviceError) {
+        try checkWritable()
+        let length = try checkedLength(at: offset, buffers)
+        do {
+            try SystemCall.writeAll(descriptor.rawValue, at: offset, buffers)
+        } catch {
+            throw .io(error, offset: offset, length: Int(clamping: length), operation: .write)
+        }
+    }
+
+    /// fdatasync(2).
+    public func flush() throws(BlockDeviceError) {
+        do {
+            try SystemCall.synchronizeData(descriptor.rawValue)
+        } catch {
+            throw .io(error, offset: 0, length: 0, operation: .flush)
+        }
+    }
+
+    /// Punches a hole into a file, discards on a block device. A file system or disk that cannot is no error.
+    public func discard(at offset: UInt64, byteCount length: UInt64) throws(BlockDeviceError) {
+        try checkWritable()
+        try checkRange(offset, length, .discard)
+        if length == 0 { return }
+        do {
+            if isBlockSpecial {
+                try SystemCall.blockDeviceDiscard(descriptor.rawValue, at: offset, byteCount: length)
+            } else {
+                try SystemCall.punchHole(descriptor.rawValue, at: offset, byteCount: length)
+            }
+        } catch .notSupported {
+        } catch {
+            throw .io(error, offset: offset, length: Int(clamping: length), operation: .discard)
+        }
+    }
+
+    /// Changes the length of a file; a block device has the size it has.
+    public func resize(to byteCount: UInt64) throws(BlockDeviceError) {
+        try checkWritable()
+        if isBlockSpecial { throw .unsupported(.resize) }
+        do {
+            try SystemCall.truncate(descriptor.rawValue, to: byteCount)
+            // The new size itself must survive a loss of power.
+            try SystemCall.synchronize(descriptor.rawValue)
+        } catch {
+            throw .io(error, offset: byteCount, length: 0, operation: .resize)
+        }
+        size.store(byteCount, ordering: .relaxed)
+    }
+}

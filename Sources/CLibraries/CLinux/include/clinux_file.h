@@ -1,0 +1,71 @@
+// Files and block devices: variadic calls (fcntl, ioctl, open) and the macros that the importer drops.
+#ifndef CLINUX_FILE_H
+#define CLINUX_FILE_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+// openat is variadic.
+static inline int clinux_openat(int directory, const char *path, int flags, mode_t mode) {
+    return openat(directory, path, flags, mode);
+}
+
+// Whole-file open-file-description lock, not waiting. type: F_RDLCK, F_WRLCK or F_UNLCK.
+static inline int clinux_ofd_lock(int descriptor, short type) {
+    struct flock lock;
+    memset(&lock, 0, sizeof lock);
+    lock.l_type = type;
+    lock.l_whence = SEEK_SET;
+    return fcntl(descriptor, F_OFD_SETLK, &lock);
+}
+
+// The size of a block device in bytes. The macro is not imported, and the call is variadic.
+static inline int clinux_block_device_size(int descriptor, uint64_t *bytes) {
+    return ioctl(descriptor, BLKGETSIZE64, bytes);
+}
+
+// Throws away a range of a block device, both in bytes.
+static inline int clinux_block_device_discard(int descriptor, uint64_t offset, uint64_t length) {
+    uint64_t range[2] = {offset, length};
+    return ioctl(descriptor, BLKDISCARD, range);
+}
+
+static inline int clinux_punch_hole(int descriptor, off_t offset, off_t length) {
+    return fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
+// renameat2 has no declaration that Swift imports everywhere.
+static inline int clinux_renameat2(int from, const char *old_path, int to, const char *new_path, unsigned flags) {
+    return (int)syscall(SYS_renameat2, from, old_path, to, new_path, flags);
+}
+
+static inline int clinux_fcntl_int(int descriptor, int command, int argument) {
+    return fcntl(descriptor, command, argument);
+}
+
+// getrandom(2): declared for GNU programs only, which the importer's Glibc module isn't.
+static inline ssize_t clinux_getrandom(void *buffer, size_t count) { return syscall(SYS_getrandom, buffer, count, 0); }
+
+// PR_SET_NAME of prctl(2), which is variadic: the name of the calling thread, 15 bytes at most.
+static inline int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+static inline uint64_t clinux_makedev(uint32_t major_number, uint32_t minor_number) {
+    return makedev(major_number, minor_number);
+}
+static inline uint32_t clinux_major(uint64_t device) { return major(device); }
+static inline uint32_t clinux_minor(uint64_t device) { return minor(device); }
+
+#endif

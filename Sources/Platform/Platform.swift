@@ -1,1 +1,0 @@
-/// Descriptors, system calls, threads, locks, shared memory and clocks: the one place that talks to the kernel.
