@@ -162,6 +162,17 @@ extension MutableRawSpan {
         }
     }
 
+    /// Sets a range to zeros.
+    @inlinable
+    @_lifetime(self: copy self)
+    public mutating func zero(_ range: Range<Int>) {
+        precondition(range.lowerBound >= 0 && range.upperBound <= byteCount)
+        unsafe withUnsafeMutableBytes { target in
+            guard let start = target.baseAddress else { return }
+            unsafe memset(start + range.lowerBound, 0, range.count)
+        }
+    }
+
     /// Sets all bytes to zero.
     @inlinable
     @_lifetime(self: copy self)
