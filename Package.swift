@@ -78,9 +78,12 @@ let package = Package(
             swiftSettings: common),
 
         // Tests.
-        tests("Platform", ["Platform"]),
+        .target(
+            name: "TestSupport", dependencies: ["BlockDevice", "Platform"], path: "Tests/TestSupport",
+            swiftSettings: common),
+        tests("Platform", ["Platform", "TestSupport"]),
         tests("DiskFormat", ["DiskFormat"]),
-        tests("BlockDevice", ["BlockDevice"]),
+        tests("BlockDevice", ["BlockDevice", "TestSupport"]),
         tests("BlockCodec", ["BlockCodec", "DiskFormat"]),
         tests("RedoxFS", ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat"]),
         tests("FileSystemCheck", ["FileSystemCheck", "BlockDevice", "DiskFormat"]),
