@@ -68,10 +68,9 @@ public final class Locked<State: ~Copyable>: @unchecked Sendable {
     ) throws(Failure) -> Result? {
         unsafe pthread_mutex_lock(mutex)
         defer { unsafe pthread_mutex_unlock(mutex) }
-        var time = timespec(tv_sec: Int(deadline / 1_000_000_000), tv_nsec: Int(deadline % 1_000_000_000))
         while true {
             if let result = try unsafe attempt(&state.pointee) { return result }
-            if unsafe pthread_cond_timedwait(condition.condition, mutex, &time) == ETIMEDOUT {
+            if unsafe !condition.wait(mutex, deadline: deadline) {
                 return try unsafe attempt(&state.pointee)
             }
         }
@@ -97,6 +96,13 @@ public final class ConditionVariable: @unchecked Sendable {
     deinit {
         unsafe pthread_cond_destroy(condition)
         unsafe condition.deallocate()
+    }
+
+    /// Waits with the mutex held; false when the deadline has passed.
+    @usableFromInline
+    func wait(_ mutex: UnsafeMutablePointer<pthread_mutex_t>, deadline: UInt64) -> Bool {
+        var time = timespec(tv_sec: Int(deadline / 1_000_000_000), tv_nsec: Int(deadline % 1_000_000_000))
+        return unsafe pthread_cond_timedwait(condition, mutex, &time) != ETIMEDOUT
     }
 
     /// Wakes one waiting thread. The state is changed with the lock held before.

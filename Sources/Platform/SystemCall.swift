@@ -15,8 +15,13 @@ public enum SystemCall {
         while true {
             let result = call()
             if result != -1 { return result }
-            let code = errno
-            if code != EINTR { throw Errno(rawValue: code) }
+            if let failure = lastFailure() { throw failure }
         }
+    }
+
+    /// What `errno` says; nil if the call was only interrupted.
+    @usableFromInline static func lastFailure() -> Errno? {
+        let code = errno
+        return code == EINTR ? nil : Errno(rawValue: code)
     }
 }

@@ -5,7 +5,6 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdint.h>
