@@ -11,6 +11,8 @@ public final class AlignedBuffer: @unchecked Sendable {
     @usableFromInline let base: UnsafeMutableRawPointer
     /// Mapped by itself rather than taken from the heap.
     private let isMapped: Bool
+    /// Whose memory it is, if not the buffer's own.
+    private let owner: AnyObject?
 
     /// From this size on zeroed memory is mapped: the kernel hands out zero pages as they are touched.
     private static let mappingThreshold = 1 << 20
@@ -19,6 +21,7 @@ public final class AlignedBuffer: @unchecked Sendable {
     public init(byteCount: Int) {
         precondition(byteCount >= 0)
         self.byteCount = byteCount
+        owner = nil
         if byteCount >= Self.mappingThreshold {
             let mapped = unsafe mmap(
                 nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
@@ -40,6 +43,15 @@ public final class AlignedBuffer: @unchecked Sendable {
         self.byteCount = byteCount
         unsafe base = Self.allocate(byteCount)
         isMapped = false
+        owner = nil
+    }
+
+    /// A buffer over memory that belongs to `owner`, which it keeps alive.
+    init(mapped base: UnsafeMutableRawPointer, byteCount: Int, owner: AnyObject) {
+        self.byteCount = byteCount
+        unsafe self.base = base
+        isMapped = false
+        self.owner = owner
     }
 
     /// A copy of the bytes.
@@ -49,6 +61,7 @@ public final class AlignedBuffer: @unchecked Sendable {
     }
 
     deinit {
+        if owner != nil { return }
         if isMapped {
             _ = unsafe munmap(base, byteCount)
         } else {

@@ -3,5 +3,7 @@
 #define CLINUX_H
 
 #include "clinux_file.h"
+#include "clinux_memory.h"
+#include "clinux_socket.h"
 
 #endif
