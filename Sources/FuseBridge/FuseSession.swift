@@ -1,0 +1,156 @@
+import CFuse3
+import Glibc
+import Platform
+import Synchronization
+import SystemPackage
+
+/// A mount's conversation with the kernel: reads requests, has a `FuseBackend` carry them out, writes the replies.
+///
+/// libfuse's low-level session parses and encodes; every read and every write goes through hooks of ours, so that requests
+/// land in the backend's memory, and so that a new process can take over a mount whose server died:
+///
+///      kernel --read--> hook -> [receive buffer] -> libfuse -> operation -> FuseBackend
+///      kernel <-writev- hook <-------------------- libfuse <- reply
+///
+/// The session doesn't mount and doesn't unmount: it gets the descriptor of a mounted /dev/fuse. It ends when the mount does.
+@safe
+public final class FuseSession: @unchecked Sendable {
+    /// The largest write and read in one request, in bytes.
+    public static let maximumTransferByteCount = 1 << 20
+    /// What a receive buffer must hold: the largest write and its headers (libfuse's bufsize).
+    public static let receiveByteCount = maximumTransferByteCount + 4096
+
+    /// How a session treats its mount.
+    public struct Options: Sendable {
+        /// The kernel collects writes. Right only if nobody but this mount changes the files.
+        public var usesWriteBackCache = true
+        /// Threads that may be busy with requests at once.
+        public var maximumThreadCount = 256
+        /// Lock the process's memory: without that a kill at a bad moment can cost an application an EIO.
+        public var locksMemory = true
+
+        /// The defaults of a mount.
+        public init() {}
+    }
+
+    let descriptor: Int32
+    let backend: any FuseBackend
+    let options: Options
+    let state: FuseSessionState?
+    let workers: FuseWorkers
+    let counters = FuseCounters()
+    /// What the hooks share while INIT is fed again; afterwards constant.
+    let restart = Locked(FuseRestart())
+    /// libfuse's next read gets the saved INIT.
+    let isTakingOver = Atomic<Bool>(false)
+    /// The next reply is INIT's.
+    let isInitializing = Atomic<Bool>(false)
+    private let sessionAddress = Atomic<UInt>(0)
+
+    /// A session over the descriptor of a mounted /dev/fuse.
+    ///
+    /// - Parameters:
+    ///   - descriptor: stays the caller's; must outlive the session.
+    ///   - state: memory that outlives this process: with it a later session can take over the mount.
+    /// - Throws: EINVAL if libfuse refuses.
+    public init(
+        descriptor: Int32, backend: any FuseBackend, options: Options = Options(), state: FuseSessionState? = nil
+    ) throws(Errno) {
+        self.descriptor = descriptor
+        self.backend = backend
+        self.options = options
+        self.state = state
+        workers = FuseWorkers(maximumCount: options.maximumThreadCount)
+        var operations = makeOperations()
+        let context = unsafe Unmanaged.passUnretained(self).toOpaque()
+        let session = unsafe "saltbridge".withCString { name -> OpaquePointer? in
+            var arguments: [UnsafeMutablePointer<CChar>?] = unsafe [UnsafeMutablePointer(mutating: name), nil]
+            return unsafe arguments.withUnsafeMutableBufferPointer { vector in
+                var list = unsafe fuse_args(argc: 1, argv: vector.baseAddress, allocated: 0)
+                defer { unsafe fuse_opt_free_args(&list) }
+                return unsafe fuse_session_new(
+                    &list, &operations, MemoryLayout<fuse_lowlevel_ops>.size, context)
+            }
+        }
+        guard let session = unsafe session else { throw .invalidArgument }
+        unsafe sessionAddress.store(UInt(bitPattern: session), ordering: .relaxed)
+        var hooks = unsafe fuse_custom_io()
+        unsafe hooks.read = { descriptor, buffer, count, context in
+            unsafe readHook(descriptor, buffer, count, context)
+        }
+        unsafe hooks.writev = { descriptor, vector, count, context in
+            unsafe writeHook(descriptor, vector, count, context)
+        }
+        let code = unsafe fuse_session_custom_io(session, &hooks, descriptor)
+        guard code == 0 else { throw Errno(rawValue: abs(code)) }
+    }
+
+    deinit {
+        unsafe fuse_session_destroy(session)
+    }
+
+    /// libfuse's session.
+    @unsafe var session: OpaquePointer? {
+        unsafe OpaquePointer(bitPattern: sessionAddress.load(ordering: .relaxed))
+    }
+
+    /// Serves the mount until it is unmounted. Returns when all requests are done.
+    ///
+    /// - Throws: the errno of a thread that couldn't be started.
+    public func run() throws(Errno) {
+        if options.locksMemory { lockMemory() }
+        takeOver()
+        try workers.run(self)
+    }
+
+    /// Tells the kernel that something happened to an open file that poll(2) waits for.
+    ///
+    /// - Parameter wakeHandle: what the backend's `poll` got.
+    public func notifyPoll(wakeHandle: UInt64) {
+        notify(code: Int32(FUSE_NOTIFY_POLL.rawValue), payload: wakeHandle)
+    }
+
+    /// Tells the kernel to forget a node's attributes and contents.
+    ///
+    /// Never called from inside an operation on the same node: the kernel may hold the page that it is asked to drop.
+    public func invalidate(node: UInt64) {
+        _ = unsafe fuse_lowlevel_notify_inval_inode(session, node, 0, 0)
+    }
+
+    /// Tells the kernel to forget a name.
+    public func invalidate(parent: UInt64, name: String) {
+        _ = unsafe name.withCString { text in
+            unsafe fuse_lowlevel_notify_inval_entry(session, parent, text, strlen(text))
+        }
+    }
+
+    /// Called on a thread that is inside an operation, before it waits for long: another thread reads requests meanwhile.
+    public static func willBlock() {
+        unsafe FuseWorker.current?.passOnReading()
+    }
+
+    /// Locked memory can't be dropped while the kernel copies into or out of it; unlocked pages of a dying process fail that copy.
+    private func lockMemory() {
+        // An ordinary user's limit may be too small for everything: what is locked page by page as it is touched is the
+        // best there is then.
+        if mlockall(Int32(MCL_CURRENT.rawValue | MCL_FUTURE.rawValue | MCL_ONFAULT.rawValue)) != 0 {
+            counters.memoryLockFailure.store(UInt64(errno), ordering: .relaxed)
+        }
+    }
+}
+
+/// Counts of a session, since its process started.
+public final class FuseCounters: Sendable {
+    /// Requests read.
+    public let requests = Atomic<UInt64>(0)
+    /// Requests that a dead process had been given before.
+    public let resent = Atomic<UInt64>(0)
+    /// FORGET messages, which need no work: node ids are computed.
+    public let forgotten = Atomic<UInt64>(0)
+    /// Interrupted callers.
+    public let interrupts = Atomic<UInt64>(0)
+    /// Errno of mlockall, 0 if memory is locked.
+    public let memoryLockFailure = Atomic<UInt64>(0)
+
+    init() {}
+}

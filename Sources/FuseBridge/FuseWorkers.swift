@@ -1,0 +1,212 @@
+import CFuse3
+import Glibc
+import Platform
+import SystemPackage
+
+// Who reads:
+// - One thread at a time reads requests (holds the reading). It carries out what it read and reads again, without any
+//   hand-over: with one client a request's whole chain stays on one thread and wakes nobody.
+// - A thread that is going to wait for long passes the reading on, to the thread that became idle last (its caches are warm),
+//   or to a new one.
+// - A thread that passed the reading on and is done takes it back if nobody has it, and else becomes idle.
+
+/// The threads that serve a session.
+final class FuseWorkers: Sendable {
+    struct State {
+        var isReading = false
+        var isStopped = false
+        var count = 0
+        var idle: [FuseWorker] = []
+    }
+
+    let state = Locked(State())
+    let ended = ConditionVariable()
+    let maximumCount: Int
+
+    init(maximumCount: Int) {
+        self.maximumCount = max(1, maximumCount)
+    }
+
+    /// Runs until the session has ended and all threads but the caller's are gone.
+    func run(_ session: FuseSession) throws(Errno) {
+        let first = FuseWorker(session)
+        state.withLock { state in
+            state.count += 1
+            state.isReading = true
+        }
+        first.isReading = true
+        first.serve()
+        state.wait(on: ended) { state in state.count == 0 ? () : nil }
+    }
+
+    /// Lets another thread read. False if nobody could be found: the caller keeps the reading.
+    func passOn(_ session: FuseSession) -> Bool {
+        enum Successor {
+            case idle(FuseWorker), new, none
+        }
+        let successor: Successor = state.withLock { state in
+            if state.isStopped { return .none }
+            if let worker = state.idle.popLast() {
+                worker.isReading = true
+                return .idle(worker)
+            }
+            guard state.count < maximumCount else { return .none }
+            state.count += 1
+            return .new
+        }
+        switch successor {
+        case .none: return false
+        case .idle(let worker):
+            worker.wakeUp.signal()
+            return true
+        case .new:
+            let worker = FuseWorker(session)
+            worker.isReading = true
+            do {
+                try spawnThread(name: "fuse", stackSize: 512 << 10) { worker.serve() }
+                return true
+            } catch {
+                state.withLock { state in state.count -= 1 }
+                return false
+            }
+        }
+    }
+
+    /// Waits until this thread is to read. False: the session has ended.
+    func becomeReader(_ worker: FuseWorker) -> Bool {
+        var isListed = false
+        return state.wait(on: worker.wakeUp) { state -> Bool? in
+            if state.isStopped { return false }
+            if worker.isReading { return true }
+            if isListed { return nil }
+            if !state.isReading {
+                state.isReading = true
+                worker.isReading = true
+                return true
+            }
+            state.idle.append(worker)
+            isListed = true
+            return nil
+        }
+    }
+
+    /// The mount is gone: everybody ends.
+    func stop() {
+        let idle = state.withLock { state in
+            state.isStopped = true
+            defer { state.idle = [] }
+            return state.idle
+        }
+        for worker in idle { worker.wakeUp.broadcast() }
+    }
+
+    func didEnd() {
+        state.withLock { state in state.count -= 1 }
+        ended.broadcast()
+    }
+}
+
+/// One thread of a session and the request it works on.
+@safe
+final class FuseWorker: @unchecked Sendable {
+    unowned let session: FuseSession
+    /// Woken when it is to read. Guards nothing itself: `FuseWorkers.state` does.
+    let wakeUp = ConditionVariable()
+    /// Changed by other threads only while this one is idle, under the lock of `FuseWorkers.state`.
+    var isReading = false
+    /// The request's bytes as the kernel wrote them.
+    private(set) var raw = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+    /// The receive buffer's mark, if it is the backend's.
+    private(set) var token: UInt64?
+    /// Where listings are encoded; grows to the largest that was asked for.
+    private(set) var listing = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    private var own = unsafe UnsafeMutableRawPointer(bitPattern: 0)
+
+    init(_ session: FuseSession) {
+        self.session = session
+    }
+
+    deinit {
+        unsafe listing.deallocate()
+        unsafe own?.deallocate()
+    }
+
+    /// The worker whose thread this is.
+    @unsafe static var current: FuseWorker? {
+        guard let pointer = unsafe pthread_getspecific(currentKey) else { return nil }
+        return unsafe Unmanaged<FuseWorker>.fromOpaque(pointer).takeUnretainedValue()
+    }
+
+    /// Makes this worker the thread's own while the body runs.
+    func asCurrent(_ body: () -> Void) {
+        unsafe pthread_setspecific(currentKey, Unmanaged.passUnretained(self).toOpaque())
+        body()
+        unsafe pthread_setspecific(currentKey, nil)
+    }
+
+    /// The thread's loop.
+    func serve() {
+        asCurrent {
+            while isReading || session.workers.becomeReader(self) {
+                guard receiveAndProcess() else {
+                    session.workers.stop()
+                    break
+                }
+            }
+        }
+        session.workers.didEnd()
+    }
+
+    /// Another thread reads while this one waits.
+    func passOnReading() {
+        guard isReading else { return }
+        isReading = false
+        if !session.workers.passOn(session) { isReading = true }
+    }
+
+    /// Memory for a listing of so many bytes.
+    func listingBuffer(byteCount: Int) -> UnsafeMutableRawBufferPointer {
+        if unsafe listing.count < byteCount {
+            unsafe listing.deallocate()
+            unsafe listing = .allocate(byteCount: byteCount, alignment: 4096)
+        }
+        return unsafe UnsafeMutableRawBufferPointer(rebasing: listing[..<byteCount])
+    }
+
+    /// Reads one request and carries it out. False: the mount is gone.
+    func receiveAndProcess() -> Bool {
+        var buffer = unsafe fuse_buf()
+        let lent = unsafe session.backend.takeReceiveBuffer()
+        if let lent = unsafe lent {
+            unsafe buffer.mem = lent.base
+            unsafe token = lent.token
+        } else {
+            unsafe buffer.mem = ownBuffer()
+            token = nil
+        }
+        let result = unsafe fuse_session_receive_buf(session.session, &buffer)
+        if result > 0 {
+            unsafe raw = UnsafeRawBufferPointer(start: buffer.mem, count: Int(result))
+            if !handleDirectly() { unsafe fuse_session_process_buf(session.session, &buffer) }
+            unsafe raw = UnsafeRawBufferPointer(start: nil, count: 0)
+        }
+        if let lent = unsafe lent { unsafe session.backend.giveReceiveBuffer(lent) }
+        if unsafe fuse_session_exited(session.session) != 0 { return false }
+        // An interrupted read is no end; a descriptor that fails for good is.
+        return result > 0 || result == -EINTR || result == -EAGAIN
+    }
+
+    private func ownBuffer() -> UnsafeMutableRawPointer {
+        if let own = unsafe own { return unsafe own }
+        let new = UnsafeMutableRawPointer.allocate(byteCount: FuseSession.receiveByteCount, alignment: 4096)
+        unsafe own = new
+        return unsafe new
+    }
+}
+
+/// Where a thread keeps its worker.
+private let currentKey: pthread_key_t = {
+    var key = pthread_key_t()
+    unsafe pthread_key_create(&key, nil)
+    return key
+}()
