@@ -53,6 +53,7 @@ let package = Package(
         library("CLZ4", package: "liblz4", provider: "liblz4-dev"),
         library("CCrypto", package: "libcrypto", provider: "libssl-dev"),
         library("CArgon2", package: "libargon2", provider: "libargon2-dev"),
+        library("CFuse3", package: "fuse3", provider: "libfuse3-dev"),
 
         // The file system.
         module("Platform", ["CLinux", systemPackage]),
@@ -66,6 +67,7 @@ let package = Package(
         module("SchemeProtocol"),
         module("SchemeTransport", ["SchemeProtocol", "Platform"]),
         module("SchemeKit", ["SchemeTransport", "SchemeProtocol", "Platform"]),
+        module("FuseBridge", ["SchemeProtocol", "Platform", "CFuse3", systemPackage]),
         module("Sandbox", ["Platform"]),
         module("Supervisor", ["Sandbox", "SchemeTransport", "SchemeProtocol", "Platform"]),
 
@@ -87,6 +89,7 @@ let package = Package(
         tests("BlockCodec", ["BlockCodec", "DiskFormat"]),
         tests("RedoxFS", ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat"]),
         tests("FileSystemCheck", ["FileSystemCheck", "BlockDevice", "DiskFormat"]),
+        tests("FuseBridge", ["FuseBridge", "SchemeProtocol", "Platform", systemPackage]),
         tests("SchemeTransport", ["SchemeTransport", "SchemeProtocol", "Platform"]),
     ]
 )

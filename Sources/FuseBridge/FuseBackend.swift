@@ -1,3 +1,4 @@
+import SchemeProtocol
 import SystemPackage
 
 /// One entry of a directory listing.
@@ -5,16 +6,30 @@ public struct FuseDirectoryEntry: ~Escapable {
     /// The name's bytes.
     public var name: RawSpan
     /// The entry's attributes; of a plain listing only `node` and the file type in `mode` count.
-    public var attributes: FuseAttributes
+    public var attributes: NodeAttributes
     /// Where a listing goes on behind this entry.
     public var next: UInt64
 
     /// An entry over the name's memory.
     @_lifetime(copy name)
-    public init(name: RawSpan, attributes: FuseAttributes, next: UInt64) {
+    public init(name: RawSpan, attributes: NodeAttributes, next: UInt64) {
         self.name = name
         self.attributes = attributes
         self.next = next
+    }
+}
+
+/// What open and create give the kernel.
+public struct FuseOpenedFile: Sendable, Equatable {
+    /// Comes back with each operation on the open file.
+    public var handle: UInt64
+    /// How the kernel is to treat the file.
+    public var flags: OpenedFlags
+
+    /// An open file.
+    public init(handle: UInt64, flags: OpenedFlags = []) {
+        self.handle = handle
+        self.flags = flags
     }
 }
 
@@ -31,8 +46,8 @@ public struct FuseReceiveBuffer {
     /// A buffer over memory that stays valid until it is given back.
     public init(base: UnsafeMutableRawPointer, byteCount: Int, token: UInt64) {
         unsafe self.base = base
-        self.byteCount = byteCount
-        self.token = token
+        unsafe self.byteCount = byteCount
+        unsafe self.token = token
     }
 }
 
@@ -54,13 +69,13 @@ public protocol FuseBackend: AnyObject, Sendable {
     func interrupt(unique: UInt64)
 
     /// The node of a name. `.` and `..` occur (open by handle).
-    func lookup(_ request: FuseRequest, parent: UInt64, name: RawSpan) throws(Errno) -> FuseAttributes
+    func lookup(_ request: FuseRequest, parent: UInt64, name: RawSpan) throws(Errno) -> NodeAttributes
     /// Attributes of a node.
-    func attributes(_ request: FuseRequest, node: UInt64, handle: UInt64?) throws(Errno) -> FuseAttributes
+    func attributes(_ request: FuseRequest, node: UInt64, handle: UInt64?) throws(Errno) -> NodeAttributes
     /// Changes attributes.
     func setAttributes(
-        _ request: FuseRequest, node: UInt64, handle: UInt64?, _ changes: FuseAttributeChanges
-    ) throws(Errno) -> FuseAttributes
+        _ request: FuseRequest, node: UInt64, handle: UInt64?, _ changes: AttributeChangeSet
+    ) throws(Errno) -> NodeAttributes
     /// A symbolic link's target.
     func readSymbolicLink(
         _ request: FuseRequest, node: UInt64, _ reply: (UnsafeRawBufferPointer) -> Void
@@ -69,13 +84,13 @@ public protocol FuseBackend: AnyObject, Sendable {
     /// Makes a file, directory, fifo, socket or device. `mode` is without the umask applied.
     func makeNode(
         _ request: FuseRequest, parent: UInt64, name: RawSpan, mode: UInt32, device: UInt32
-    ) throws(Errno) -> FuseAttributes
+    ) throws(Errno) -> NodeAttributes
     /// Makes a symbolic link.
     func makeSymbolicLink(
         _ request: FuseRequest, parent: UInt64, name: RawSpan, target: RawSpan
-    ) throws(Errno) -> FuseAttributes
+    ) throws(Errno) -> NodeAttributes
     /// Gives a node one more name.
-    func link(_ request: FuseRequest, node: UInt64, parent: UInt64, name: RawSpan) throws(Errno) -> FuseAttributes
+    func link(_ request: FuseRequest, node: UInt64, parent: UInt64, name: RawSpan) throws(Errno) -> NodeAttributes
     /// Removes a name of anything but a directory.
     func unlink(_ request: FuseRequest, parent: UInt64, name: RawSpan) throws(Errno)
     /// Removes an empty directory.
@@ -92,11 +107,11 @@ public protocol FuseBackend: AnyObject, Sendable {
     /// Makes a file and opens it, or opens the one that exists if flags lack O_EXCL.
     func create(
         _ request: FuseRequest, parent: UInt64, name: RawSpan, mode: UInt32, flags: UInt32
-    ) throws(Errno) -> (FuseAttributes, FuseOpenedFile)
+    ) throws(Errno) -> (NodeAttributes, FuseOpenedFile)
     /// Makes a file without a name and opens it (O_TMPFILE).
     func createUnnamed(
         _ request: FuseRequest, parent: UInt64, mode: UInt32, flags: UInt32
-    ) throws(Errno) -> (FuseAttributes, FuseOpenedFile)
+    ) throws(Errno) -> (NodeAttributes, FuseOpenedFile)
     /// Closes; no error reaches anybody.
     func release(_ request: FuseRequest, node: UInt64, handle: UInt64, flags: UInt32)
     /// Reads up to `byteCount` bytes. Less than that is the end of the file.
@@ -137,7 +152,7 @@ public protocol FuseBackend: AnyObject, Sendable {
         _ body: (borrowing FuseDirectoryEntry) -> Bool
     ) throws(Errno)
     /// What statfs(2) shows.
-    func statistics(_ request: FuseRequest, node: UInt64) throws(Errno) -> FuseStatistics
+    func statistics(_ request: FuseRequest, node: UInt64) throws(Errno) -> FileSystemFigures
 
     /// An extended attribute's value. ENODATA if there is none.
     func extendedAttribute(
@@ -162,7 +177,7 @@ public protocol FuseBackend: AnyObject, Sendable {
 
 extension FuseBackend {
     /// No memory of its own.
-    public func takeReceiveBuffer() -> FuseReceiveBuffer? { unsafe nil }
+    public func takeReceiveBuffer() -> FuseReceiveBuffer? { nil }
     /// Nothing to give back.
     public func giveReceiveBuffer(_ buffer: FuseReceiveBuffer) {}
     /// Nothing is remembered.

@@ -1,5 +1,6 @@
 import CFuse3
 import Glibc
+import SchemeProtocol
 import SystemPackage
 
 // Requests that libfuse 3.14 doesn't know, or parses in an older form than the one that was negotiated, and those without a
@@ -140,7 +141,7 @@ private struct DirectReply {
 
     init() {}
 
-    init(_ attributes: FuseAttributes, _ opened: FuseOpenedFile) {
+    init(_ attributes: NodeAttributes, _ opened: FuseOpenedFile) {
         entry = attributes.entry
         file.fh = opened.handle
         file.open_flags = opened.openFlags

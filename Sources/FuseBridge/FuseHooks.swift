@@ -19,7 +19,7 @@ func readHook(
     _ descriptor: Int32, _ buffer: UnsafeMutableRawPointer?, _ byteCount: Int, _ context: UnsafeMutableRawPointer?
 ) -> Int {
     guard let buffer = unsafe buffer, let context = unsafe context else {
-        unsafe errno = EINVAL
+        errno = EINVAL
         return -1
     }
     let session = unsafe Unmanaged<FuseSession>.fromOpaque(context).takeUnretainedValue()
@@ -42,7 +42,7 @@ func writeHook(
     _ descriptor: Int32, _ vector: UnsafeMutablePointer<iovec>?, _ count: Int32, _ context: UnsafeMutableRawPointer?
 ) -> Int {
     guard let vector = unsafe vector, count > 0, let context = unsafe context else {
-        unsafe errno = EINVAL
+        errno = EINVAL
         return -1
     }
     let session = unsafe Unmanaged<FuseSession>.fromOpaque(context).takeUnretainedValue()

@@ -1,4 +1,4 @@
-import DiskFormat
+import SchemeProtocol
 
 /// Who asked for an operation, and when: what every operation of a `FuseBackend` gets beside its arguments.
 public struct FuseRequest: Sendable {
@@ -15,12 +15,12 @@ public struct FuseRequest: Sendable {
     /// The caller's umask, which the server applies itself where no default ACL replaces it.
     public var mask: UInt32
     /// When the request was read. The kernel's coarse clock, so that times set by the kernel and by us never go back.
-    public var time: Timespec
+    public var time: WireTime
 
     /// A request as if it had been read from the kernel.
     public init(
         unique: UInt64, isResent: Bool = false, user: UInt32 = 0, group: UInt32 = 0, process: UInt32 = 0,
-        mask: UInt32 = 0, time: Timespec
+        mask: UInt32 = 0, time: WireTime
     ) {
         self.unique = unique
         self.isResent = isResent

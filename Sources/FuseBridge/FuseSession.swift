@@ -73,8 +73,8 @@ public final class FuseSession: @unchecked Sendable {
             }
         }
         guard let session = unsafe session else { throw .invalidArgument }
-        unsafe sessionAddress.store(UInt(bitPattern: session), ordering: .relaxed)
-        var hooks = unsafe fuse_custom_io()
+        sessionAddress.store(UInt(bitPattern: session), ordering: .relaxed)
+        var hooks = fuse_custom_io()
         unsafe hooks.read = { descriptor, buffer, count, context in
             unsafe readHook(descriptor, buffer, count, context)
         }
@@ -133,7 +133,7 @@ public final class FuseSession: @unchecked Sendable {
     private func lockMemory() {
         // An ordinary user's limit may be too small for everything: what is locked page by page as it is touched is the
         // best there is then.
-        if mlockall(Int32(MCL_CURRENT.rawValue | MCL_FUTURE.rawValue | MCL_ONFAULT.rawValue)) != 0 {
+        if mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0 {
             counters.memoryLockFailure.store(UInt64(errno), ordering: .relaxed)
         }
     }

@@ -26,7 +26,7 @@ public final class FuseSessionState: @unchecked Sendable {
     ///   - owner: kept alive as long as the state.
     @unsafe
     public init?(memory: UnsafeMutableRawBufferPointer, owner: AnyObject? = nil) {
-        guard let base = unsafe memory.baseAddress, memory.count >= Self.byteCount else { return nil }
+        guard let base = memory.baseAddress, memory.count >= Self.byteCount else { return nil }
         unsafe self.base = unsafe base
         self.owner = owner
     }
@@ -46,7 +46,7 @@ public final class FuseSessionState: @unchecked Sendable {
 
     /// Keeps the request. The process can die at any instruction: the magic makes it valid at once.
     func store(initialization request: UnsafeRawBufferPointer) {
-        guard unsafe request.count <= Self.requestLimit else { return }
+        guard request.count <= Self.requestLimit else { return }
         unsafe (base + Self.requestOffset).copyMemory(from: request.baseAddress ?? UnsafeRawPointer(base), byteCount: request.count)
         unsafe base.storeBytes(of: UInt32(request.count), toByteOffset: 8, as: UInt32.self)
         unsafe base.storeBytes(of: 0, toByteOffset: 12, as: UInt32.self)

@@ -141,7 +141,7 @@ final class FuseWorker: @unchecked Sendable {
     func asCurrent(_ body: () -> Void) {
         unsafe pthread_setspecific(currentKey, Unmanaged.passUnretained(self).toOpaque())
         body()
-        unsafe pthread_setspecific(currentKey, nil)
+        pthread_setspecific(currentKey, nil)
     }
 
     /// The thread's loop.

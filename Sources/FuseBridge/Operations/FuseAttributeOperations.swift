@@ -7,14 +7,14 @@ import SystemPackage
 func addAttributeOperations(_ operations: inout fuse_lowlevel_ops) {
     unsafe operations.getxattr = { request, node, name, limit in
         unsafe FuseWorker.perform(request) { worker, backend, details throws(Errno) in
-            try backend.extendedAttribute(details, node: UInt64(node), name: unsafe span(name)) { value in
+            unsafe try backend.extendedAttribute(details, node: UInt64(node), name: unsafe span(name)) { value in
                 unsafe reply(request, value, limit)
             }
         }
     }
     unsafe operations.listxattr = { request, node, limit in
         unsafe FuseWorker.perform(request) { worker, backend, details throws(Errno) in
-            try backend.listExtendedAttributes(details, node: UInt64(node)) { names in
+            unsafe try backend.listExtendedAttributes(details, node: UInt64(node)) { names in
                 unsafe reply(request, names, limit)
             }
         }
@@ -32,7 +32,7 @@ func addAttributeOperations(_ operations: inout fuse_lowlevel_ops) {
 private func reply(_ request: fuse_req_t?, _ bytes: UnsafeRawBufferPointer, _ limit: Int) {
     if limit == 0 {
         _ = unsafe fuse_reply_xattr(request, bytes.count)
-    } else if unsafe bytes.count > limit {
+    } else if bytes.count > limit {
         _ = unsafe fuse_reply_err(request, ERANGE)
     } else {
         _ = unsafe fuse_reply_buf(request, bytes.baseAddress, bytes.count)

@@ -25,7 +25,7 @@ func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
             let bytes = unsafe UnsafeRawBufferPointer(start: input, count: input == nil ? 0 : inputCount)
             let handle = unsafe file?.pointee.fh ?? 0
             var hasReplied = false
-            let result = try backend.control(
+            let result = unsafe try backend.control(
                 details, node: UInt64(node), handle: handle, command: command,
                 input: unsafe RawSpan(_unsafeBytes: bytes), outputByteCount: outputCount
             ) { output in
@@ -76,7 +76,7 @@ private func addTransfers(_ operations: inout fuse_lowlevel_ops) {
     unsafe operations.read = { request, node, byteCount, offset, file in
         unsafe FuseWorker.perform(request) { worker, backend, details throws(Errno) in
             guard let file = unsafe file?.pointee, offset >= 0 else { throw .invalidArgument }
-            try backend.read(
+            unsafe try backend.read(
                 details, node: UInt64(node), handle: file.fh, at: UInt64(offset), byteCount: byteCount,
                 flags: UInt32(bitPattern: file.flags)
             ) { bytes in
@@ -88,7 +88,7 @@ private func addTransfers(_ operations: inout fuse_lowlevel_ops) {
         unsafe FuseWorker.perform(request) { worker, backend, details throws(Errno) in
             guard let file = unsafe file?.pointee, offset >= 0 else { throw .invalidArgument }
             let flags = worker.argument(fuse_write_in.self)?.write_flags ?? 0
-            let count = try backend.write(
+            let count = unsafe try backend.write(
                 details, node: UInt64(node), handle: file.fh, at: UInt64(offset),
                 unsafe UnsafeRawBufferPointer(start: bytes, count: byteCount), token: worker.token,
                 flags: UInt32(bitPattern: file.flags), isCacheWrite: file.writepage != 0,

@@ -1,5 +1,6 @@
 import CFuse3
 import Glibc
+import SchemeProtocol
 import SystemPackage
 
 /// LOOKUP, GETATTR, SETATTR, READLINK, STATFS.
@@ -32,7 +33,7 @@ func addNodeOperations(_ operations: inout fuse_lowlevel_ops) {
     }
     unsafe operations.readlink = { request, node in
         unsafe FuseWorker.perform(request) { worker, backend, details throws(Errno) in
-            try backend.readSymbolicLink(details, node: UInt64(node)) { target in
+            unsafe try backend.readSymbolicLink(details, node: UInt64(node)) { target in
                 // libfuse's own reply wants a zero byte behind the target; this one doesn't.
                 _ = unsafe fuse_reply_buf(request, target.baseAddress, target.count)
             }
@@ -47,9 +48,9 @@ func addNodeOperations(_ operations: inout fuse_lowlevel_ops) {
             result.f_blocks = UInt(statistics.blocks)
             result.f_bfree = UInt(statistics.freeBlocks)
             result.f_bavail = UInt(statistics.availableBlocks)
-            result.f_files = UInt(statistics.nodes)
-            result.f_ffree = UInt(statistics.freeNodes)
-            result.f_namemax = UInt(statistics.nameLength)
+            result.f_files = UInt(statistics.files)
+            result.f_ffree = UInt(statistics.freeFiles)
+            result.f_namemax = UInt(statistics.maximumName)
             _ = unsafe fuse_reply_statfs(request, &result)
         }
     }
@@ -57,27 +58,27 @@ func addNodeOperations(_ operations: inout fuse_lowlevel_ops) {
 
 /// Replies attributes.
 @unsafe
-private func reply(_ request: fuse_req_t?, _ attributes: FuseAttributes) {
+private func reply(_ request: fuse_req_t?, _ attributes: NodeAttributes) {
     var status = attributes.status
     _ = unsafe fuse_reply_attr(request, &status, attributes.attributeSeconds)
 }
 
 extension FuseWorker {
     /// What SETATTR wants changed. That privileges are to be cleared is in the request alone (FATTR_KILL_SUIDGID).
-    fileprivate func changes(_ new: stat, _ selection: Int32, time request: FuseRequest) -> FuseAttributeChanges {
+    fileprivate func changes(_ new: stat, _ selection: Int32, time request: FuseRequest) -> AttributeChangeSet {
         func selects(_ flag: Int32) -> Bool { selection & flag != 0 }
-        var result = FuseAttributeChanges()
+        var result = AttributeChangeSet()
         if selects(FUSE_SET_ATTR_MODE) { result.mode = new.st_mode & 0o7777 }
-        if selects(FUSE_SET_ATTR_UID) { result.user = new.st_uid }
-        if selects(FUSE_SET_ATTR_GID) { result.group = new.st_gid }
+        if selects(FUSE_SET_ATTR_UID) { result.uid = new.st_uid }
+        if selects(FUSE_SET_ATTR_GID) { result.gid = new.st_gid }
         if selects(FUSE_SET_ATTR_SIZE) { result.size = UInt64(truncatingIfNeeded: new.st_size) }
-        if selects(FUSE_SET_ATTR_ATIME) { result.accessed = new.st_atim.timespecValue }
-        if selects(FUSE_SET_ATTR_ATIME_NOW) { result.accessed = request.time }
-        if selects(FUSE_SET_ATTR_MTIME) { result.modified = new.st_mtim.timespecValue }
-        if selects(FUSE_SET_ATTR_MTIME_NOW) { result.modified = request.time }
-        if selects(FUSE_SET_ATTR_CTIME) { result.changed = new.st_ctim.timespecValue }
+        if selects(FUSE_SET_ATTR_ATIME) { result.accessTime = new.st_atim.timespecValue }
+        if selects(FUSE_SET_ATTR_ATIME_NOW) { result.accessTime = request.time }
+        if selects(FUSE_SET_ATTR_MTIME) { result.modificationTime = new.st_mtim.timespecValue }
+        if selects(FUSE_SET_ATTR_MTIME_NOW) { result.modificationTime = request.time }
+        if selects(FUSE_SET_ATTR_CTIME) { result.changeTime = new.st_ctim.timespecValue }
         let valid = argument(fuse_setattr_in.self)?.valid ?? 0
-        result.clearsPrivileges = valid & UInt32(FATTR_KILL_SUIDGID) != 0
+        result.killPrivileges = valid & UInt32(FATTR_KILL_SUIDGID) != 0
         return result
     }
 }

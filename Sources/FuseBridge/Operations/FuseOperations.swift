@@ -10,7 +10,7 @@ import SystemPackage
 
 /// The table that libfuse calls.
 func makeOperations() -> fuse_lowlevel_ops {
-    var operations = unsafe fuse_lowlevel_ops()
+    var operations = fuse_lowlevel_ops()
     unsafe operations.`init` = { context, connection in
         guard let context = unsafe context, let connection = unsafe connection else { return }
         let session = unsafe Unmanaged<FuseSession>.fromOpaque(context).takeUnretainedValue()
@@ -21,7 +21,7 @@ func makeOperations() -> fuse_lowlevel_ops {
     unsafe addFileOperations(&operations)
     unsafe addDirectoryOperations(&operations)
     unsafe addAttributeOperations(&operations)
-    return unsafe operations
+    return operations
 }
 
 extension FuseWorker {
