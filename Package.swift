@@ -89,7 +89,7 @@ let package = Package(
         tests("BlockCodec", ["BlockCodec", "DiskFormat"]),
         tests("RedoxFS", ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat"]),
         tests("FileSystemCheck", ["FileSystemCheck", "BlockDevice", "DiskFormat"]),
-        tests("FuseBridge", ["FuseBridge", "SchemeProtocol", "Platform", systemPackage]),
+        tests("FuseBridge", ["FuseBridge", "SchemeProtocol", "Platform", "CLinux", systemPackage]),
         tests("SchemeTransport", ["SchemeTransport", "SchemeProtocol", "Platform"]),
     ]
 )

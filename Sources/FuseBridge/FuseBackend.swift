@@ -148,7 +148,8 @@ public protocol FuseBackend: AnyObject, Sendable {
 
     /// Lists a directory from a position on (0: the start) until `body` returns false. Includes `.` and `..`.
     func readDirectory(
-        _ request: FuseRequest, node: UInt64, handle: UInt64, from position: UInt64, byteCount: Int, withAttributes: Bool,
+        _ request: FuseRequest, node: UInt64, handle: UInt64, from position: UInt64, byteCount: Int,
+        withAttributes: Bool,
         _ body: (borrowing FuseDirectoryEntry) -> Bool
     ) throws(Errno)
     /// What statfs(2) shows.

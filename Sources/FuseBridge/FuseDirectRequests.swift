@@ -71,7 +71,8 @@ extension FuseWorker {
 
     /// A kernel that had no reply from a dead process asks for INIT again; libfuse has been given the saved one already.
     private func answerInitializationAgain(_ header: fuse_in_header) -> Bool {
-        guard var bytes = session.restart.withLock({ $0.reply }), bytes.count >= MemoryLayout<fuse_out_header>.size else {
+        guard var bytes = session.restart.withLock({ $0.reply }), bytes.count >= MemoryLayout<fuse_out_header>.size
+        else {
             return false
         }
         unsafe bytes.withUnsafeMutableBytes { reply in
@@ -151,6 +152,7 @@ private struct DirectReply {
     /// How many of the bytes are the reply.
     var byteCount: Int {
         let headerCount = MemoryLayout<fuse_out_header>.size
-        return hasFile ? headerCount + MemoryLayout<fuse_entry_out>.size + MemoryLayout<fuse_open_out>.size : headerCount
+        return hasFile
+            ? headerCount + MemoryLayout<fuse_entry_out>.size + MemoryLayout<fuse_open_out>.size : headerCount
     }
 }

@@ -23,7 +23,9 @@ func readHook(
         return -1
     }
     let session = unsafe Unmanaged<FuseSession>.fromOpaque(context).takeUnretainedValue()
-    if session.isTakingOver.load(ordering: .relaxed), let fed = session.restart.withLock({ restart in restart.fed.take() }) {
+    if session.isTakingOver.load(ordering: .relaxed),
+        let fed = session.restart.withLock({ restart in restart.fed.take() })
+    {
         unsafe UnsafeMutableRawBufferPointer(start: buffer, count: byteCount).copyBytes(from: fed)
         return fed.count
     }
@@ -71,6 +73,15 @@ extension FuseSession {
         isTakingOver.store(false, ordering: .relaxed)
         isInitializing.store(false, ordering: .relaxed)
         notify(code: Self.resendNotification, payload: nil)
+    }
+
+    /// Serves requests until INIT is answered, then returns: what is left of a process that dies right after its start.
+    package func runUntilInitialized() -> Bool {
+        let worker = FuseWorker(self)
+        worker.asCurrent {
+            while state?.isInitialized == false, worker.receiveAndProcess() {}
+        }
+        return state?.isInitialized ?? false
     }
 
     /// FUSE_NOTIFY_RESEND, newer than the header that this is built with.

@@ -47,7 +47,8 @@ public final class FuseSessionState: @unchecked Sendable {
     /// Keeps the request. The process can die at any instruction: the magic makes it valid at once.
     func store(initialization request: UnsafeRawBufferPointer) {
         guard request.count <= Self.requestLimit else { return }
-        unsafe (base + Self.requestOffset).copyMemory(from: request.baseAddress ?? UnsafeRawPointer(base), byteCount: request.count)
+        unsafe (base + Self.requestOffset).copyMemory(
+            from: request.baseAddress ?? UnsafeRawPointer(base), byteCount: request.count)
         unsafe base.storeBytes(of: UInt32(request.count), toByteOffset: 8, as: UInt32.self)
         unsafe base.storeBytes(of: 0, toByteOffset: 12, as: UInt32.self)
         atomicMemoryFence(ordering: .releasing)

@@ -5,5 +5,6 @@
 #include "clinux_file.h"
 #include "clinux_memory.h"
 #include "clinux_socket.h"
+#include "clinux_posix.h"
 
 #endif

@@ -1,0 +1,56 @@
+import FuseBridge
+import Glibc
+import Platform
+import SystemPackage
+import Testing
+
+/// Why mounts can't be tested here, or nil.
+let mountObstacle: Comment? = {
+    if unsafe access("/dev/fuse", R_OK | W_OK) != 0 { return "/dev/fuse can't be opened" }
+    if geteuid() != 0 {
+        return "mounting needs root; an ordinary user's way is fusermount3, which the supervisor tests"
+    }
+    return nil
+}()
+
+/// A mount in a temporary folder, and the descriptor to serve it. Unmounted when it goes.
+final class TestMount {
+    let path: String
+    let descriptor: Int32
+
+    init() throws {
+        var template = Array("/tmp/saltbridge-mount-XXXXXX".utf8CString)
+        guard unsafe mkdtemp(&template) != nil else { throw Errno(rawValue: errno) }
+        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        descriptor = unsafe open("/dev/fuse", O_RDWR | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Errno(rawValue: errno) }
+        let options = "fd=\(descriptor),rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other"
+        let result = unsafe options.withCString { text in
+            unsafe mount("saltbridge-test", path, "fuse.saltbridge", UInt(MS_NOSUID | MS_NODEV), text)
+        }
+        guard result == 0 else { throw Errno(rawValue: errno) }
+    }
+
+    /// Serves the mount on a thread of its own while the body runs, then unmounts.
+    func serve(_ backend: any FuseBackend, _ body: (String) throws -> Void) throws {
+        var options = FuseSession.Options()
+        options.locksMemory = false
+        let session = try FuseSession(descriptor: descriptor, backend: backend, options: options)
+        let thread = try spawnThread(name: "serve") { try? session.run() }
+        defer {
+            // Not lazily: a file that was forgotten to be closed is a fault of the test.
+            if unsafe umount2(path, 0) != 0 {
+                Issue.record("unmounting \(path): \(Errno(rawValue: errno))")
+                unsafe umount2(path, Int32(MNT_DETACH))
+            }
+            thread.join()
+        }
+        try body(path)
+    }
+
+    deinit {
+        unsafe umount2(path, Int32(MNT_DETACH))
+        close(descriptor)
+        unsafe rmdir(path)
+    }
+}
