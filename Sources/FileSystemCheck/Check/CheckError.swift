@@ -1,0 +1,59 @@
+import BlockCodec
+import BlockDevice
+import DiskFormat
+
+/// Why an image can't be checked or repaired at all.
+public enum CheckError: Error, Sendable {
+    /// There is no header of this format on the device.
+    case noFileSystem
+    /// The device can't be read or written.
+    case device(BlockDeviceError)
+    /// A block or header can't be encrypted or decrypted.
+    case cipher(CodecError)
+    /// The disk is encrypted and there is no password.
+    case passwordRequired
+    /// No key slot opens with the password.
+    case passwordWrong
+    /// There is no header of that generation.
+    case generationNotFound(Generation, available: [Generation])
+    /// That generation can't be read in full any more; the reason names the first loss.
+    case generationNotWhole(Generation, reason: String)
+    /// There is no room for what has to be written.
+    case noSpace(needed: UInt64, available: UInt64)
+    /// The device is open for reading only.
+    case readOnly
+    /// The faults are such that no repair leads to a file system without them; nothing was written.
+    case notRepairable(remaining: [Finding])
+    /// There is nothing at that path, or it isn't what was asked for.
+    case notFound(String)
+    /// A structure can't be read.
+    case unreadable(String)
+}
+
+extension CheckError: CustomStringConvertible {
+    /// One line for a person.
+    public var description: String {
+        switch self {
+        case .noFileSystem: return "there is no RedoxFS file system"
+        case .device(let error): return "\(error)"
+        case .cipher(let error): return "\(error)"
+        case .passwordRequired: return "the file system is encrypted: a password is needed"
+        case .passwordWrong: return "the password opens no key slot"
+        case .generationNotFound(let generation, let available):
+            let range =
+                available.isEmpty
+                ? "none" : "\(available.min() ?? generation) to \(available.max() ?? generation)"
+            return "there is no header of generation \(generation) (there: \(range))"
+        case .generationNotWhole(let generation, let reason):
+            return "generation \(generation) can't be read in full any more: \(reason)"
+        case .noSpace(let needed, let available):
+            return "no room: \(needed) blocks are needed, \(available) are free"
+        case .readOnly: return "the image is open for reading only"
+        case .notRepairable(let remaining):
+            return "can't be repaired; nothing was written. First remaining fault: "
+                + (remaining.first.map { "\($0)" } ?? "unknown")
+        case .notFound(let what): return "\(what) is not there"
+        case .unreadable(let what): return what
+        }
+    }
+}

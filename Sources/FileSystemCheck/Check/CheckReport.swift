@@ -1,0 +1,47 @@
+import DiskFormat
+
+/// What a check found.
+public struct CheckReport: Sendable {
+    /// The generation that was checked.
+    public var generation: Generation
+    /// The newest generation whose metadata can be read in full, if the checked one can't and it was searched for.
+    public var wholeGeneration: Generation?
+    /// Blocks that can be reached from the header, the header ring and block 256 apart.
+    public var used: UInt64
+    /// Blocks that the allocation log calls free.
+    public var free: UInt64
+    /// Blocks that are neither used nor free, block 256 apart.
+    public var leaked: UInt64
+    /// Blocks that are both.
+    public var usedAndFree: UInt64
+    /// Nodes of all types.
+    public var nodes: UInt64
+    /// Blocks of the allocation log.
+    public var logBlocks: UInt64
+    /// Entries of the allocation log that are in use.
+    public var logEntries: UInt64
+    /// Nodes that wait on the release list.
+    public var releasedNodes: [UInt32]
+    /// Blocks of the file system.
+    public var blockCount: UInt64
+    /// Bytes of records that were read and hashed.
+    public var verifiedBytes: UInt64
+    /// The findings, in the order they were made, up to the limit of the options.
+    public var findings: [Finding]
+    /// How often each rule was broken, also beyond that limit.
+    public var counts: [Rule: Int]
+
+    /// The highest severity found, nil if there was nothing.
+    public var severity: Severity? { counts.keys.map(\.severity).max() }
+
+    /// Whether no rule is broken at all, not even in a benign way.
+    public var isClean: Bool { counts.isEmpty }
+
+    /// Whether nothing is lost or contradictory; leaks and benign findings don't matter for that.
+    public var isConsistent: Bool { (severity ?? .benign) < .inconsistency }
+
+    /// How many findings of a severity there are.
+    public func count(of severity: Severity) -> Int {
+        counts.reduce(0) { $1.key.severity == severity ? $0 + $1.value : $0 }
+    }
+}

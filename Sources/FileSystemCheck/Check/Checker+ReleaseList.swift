@@ -1,0 +1,62 @@
+import DiskFormat
+
+extension Checker {
+    /// Reads the release list: nodes that lost their last name while they were open (format: Release list).
+    mutating func checkReleaseList() {
+        var pointer = roots.releaseList
+        var position = 0
+        while !pointer.isNull {
+            if claim(pointer, of: "block \(position) of the release list") != nil {
+                damage.releaseListIsWrong = true
+                break
+            }
+            do throws(BlockReader.Fault) {
+                let buffer = try reader.readVerified(pointer)
+                for entry in 0..<1020 {
+                    let node = buffer.bytes.u32(at: BlockPointer.byteCount + entry * 4)
+                    if node != 0 {
+                        checkReleased(node, block: pointer.address.number)
+                    }
+                }
+                pointer = BlockPointer(buffer.bytes, at: 0)
+                position += 1
+            } catch {
+                findings.add(
+                    .releaseListUnreadable, block: pointer.address.number,
+                    "block \(position) of the release list: \(error)")
+                damage.releaseListIsWrong = true
+                break
+            }
+        }
+    }
+
+    private mutating func checkReleased(_ node: UInt32, block: UInt64) {
+        guard let index = nodes.index(of: node) else {
+            findings.add(.releaseEntryDangling, block: block, node: node, "node \(node) is not there")
+            damage.releaseListIsWrong = true
+            return
+        }
+        guard !nodes[index].marks.contains(.released) else {
+            findings.add(.releaseEntryTwice, block: block, node: node, "node \(node) is listed again")
+            damage.releaseListIsWrong = true
+            return
+        }
+        guard nodes[index].references == 0, node != NodeID.root.rawValue else {
+            findings.add(
+                .releaseEntryNamed, block: block, node: node,
+                "node \(node) has \(nodes[index].references) names, and would be deleted")
+            damage.releaseListIsWrong = true
+            return
+        }
+        if nodes[index].marks.contains(.hasEntries) {
+            findings.add(
+                .releasedDirectoryNotEmpty, block: block, node: node, "directory \(node) has entries, and would be lost"
+            )
+            damage.releaseListIsWrong = true
+            damage.orphans.append(node)
+            return
+        }
+        nodes[index].marks.insert(.released)
+        released.append(node)
+    }
+}

@@ -1,0 +1,59 @@
+import DiskFormat
+
+/// A place in the tree: a block of a level (3 is the top, 0 points to nodes) and the node number's leading bytes.
+struct TreePosition: Hashable, Sendable {
+    /// 3...0 for a tree block, -1 for a node.
+    let level: Int
+    /// The node number with the bytes below the level zero.
+    let prefix: UInt32
+}
+
+/// A pointer of a file's record map.
+struct RecordCut: Hashable, Sendable {
+    /// The first record under the pointer.
+    let firstRecord: UInt64
+    /// How many levels of lists lie under the pointer: 0 for that of a record.
+    let depth: Int
+}
+
+/// What a repair has to do to one node.
+struct NodeDamage: Sendable {
+    /// Fields that contradict others or the format; all are computed anew.
+    var hasWrongFields = false
+    /// Pointers to replace by holes.
+    var lost: Set<RecordCut> = []
+    /// Pointers below which all is to be written to a new place: shared with another owner, or of a wrong level.
+    var recopied: Set<RecordCut> = []
+    /// Records wholly behind the end, and lists without pointers.
+    var hasSurplusPointers = false
+    /// The directory's hash tree is to be built anew from its entries.
+    var needsNewHashTree = false
+    /// Attributes that can't be read.
+    var losesAttributes = false
+    /// An extension that can't be decoded.
+    var losesExtension = false
+}
+
+/// What a check found to be in need of repair, so that a repair need not guess from findings.
+struct Damage: Sendable {
+    /// Tree blocks and nodes that are not there: their pointers become null.
+    var lostTreePositions: Set<TreePosition> = []
+    /// Tree blocks whose bitmap or emptiness is wrong.
+    var treeBlocks: Set<TreePosition> = []
+    var nodes: [UInt32: NodeDamage] = [:]
+    /// Nodes without a name that are to get one.
+    var orphans: [UInt32] = []
+    var rootIsMissing = false
+    var rootIsNoDirectory = false
+    var treeIsMissing = false
+    /// Ring blocks that hold no header of this file system.
+    var ringBlocks: Set<UInt64> = []
+    /// Whether the header itself must change.
+    var headerIsWrong = false
+    var releaseListIsWrong = false
+
+    subscript(node: UInt32) -> NodeDamage {
+        get { nodes[node] ?? NodeDamage() }
+        _modify { yield &nodes[node, default: NodeDamage()] }
+    }
+}
