@@ -77,6 +77,12 @@ extension SystemCall {
         _ = unsafe withUnsafeMutableBytes(of: &value) { unsafe Glibc.read(descriptor, $0.baseAddress, 8) }
     }
 
+    /// Lets the thread rest for a time (nanosleep(2)); a signal may end it early.
+    public static func sleep(nanoseconds: UInt64) {
+        var time = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
+        _ = unsafe nanosleep(&time, nil)
+    }
+
     /// Waits for events on descriptors (poll(2)); the results are in `revents`. An interruption by a signal counts as none ready.
     ///
     /// - Parameter milliseconds: -1 to wait without limit.

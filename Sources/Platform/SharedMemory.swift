@@ -43,6 +43,19 @@ public enum SharedMemory {
         Seals(rawValue: try SystemCall.retrying { clinux_get_seals(descriptor) })
     }
 
+    /// The next range at or after `offset` that was ever written; nil if there is none.
+    public static func nextTouchedRange(_ descriptor: Int32, from offset: Int) throws(Errno) -> Range<Int>? {
+        guard let position = UInt64(exactly: offset) else { throw .invalidArgument }
+        do throws(Errno) {
+            let start = try SystemCall.seek(descriptor, to: position, whence: clinux_seek_data)
+            let end = try SystemCall.seek(descriptor, to: start, whence: clinux_seek_hole)
+            guard let first = Int(exactly: start), let last = Int(exactly: end), first <= last else { return nil }
+            return first..<last
+        } catch .noSuchAddressOrDevice {
+            return nil
+        }
+    }
+
     /// Checks a descriptor that came from another process: a memory file of this size that can't change its size under us,
     /// with at least the `required` seals. EINVAL otherwise.
     public static func verify(_ descriptor: Int32, byteCount: Int, required: Seals = []) throws(Errno) {
@@ -194,6 +207,34 @@ public final class SharedMapping: @unchecked Sendable {
         precondition(isWritable && offset >= 0 && count >= 0 && count <= byteCount && offset <= byteCount - count)
         let span = unsafe MutableRawSpan(_unsafeStart: base + offset, byteCount: count)
         return unsafe _overrideLifetime(span, borrowing: self)
+    }
+
+    /// Part of the memory, tied to the life of what holds the mapping: `bytes` for a stored reference.
+    @inlinable
+    @_lifetime(borrow owner)
+    public func bytes<Owner: AnyObject>(_ offset: Int, count: Int, heldBy owner: Owner) -> RawSpan {
+        precondition(offset >= 0 && count >= 0 && count <= byteCount && offset <= byteCount - count)
+        let span = unsafe RawSpan(_unsafeStart: base + offset, byteCount: count)
+        return unsafe _overrideLifetime(span, borrowing: owner)
+    }
+
+    /// Part of the memory to write, tied to the life of what holds the mapping.
+    @inlinable
+    @_lifetime(borrow owner)
+    public func mutableBytes<Owner: AnyObject>(_ offset: Int, count: Int, heldBy owner: Owner) -> MutableRawSpan {
+        precondition(isWritable && offset >= 0 && count >= 0 && count <= byteCount && offset <= byteCount - count)
+        let span = unsafe MutableRawSpan(_unsafeStart: base + offset, byteCount: count)
+        return unsafe _overrideLifetime(span, borrowing: owner)
+    }
+
+    /// Copies bytes into the memory; they must fit.
+    @inlinable
+    public func copyBytes(from source: RawSpan, at offset: Int) {
+        precondition(
+            isWritable && offset >= 0 && source.byteCount <= byteCount && offset <= byteCount - source.byteCount)
+        unsafe source.withUnsafeBytes { raw in
+            if let start = raw.baseAddress { unsafe memcpy(base + offset, start, raw.count) }
+        }
     }
 
     /// A buffer over part of the memory, for block devices; it keeps the mapping alive.
