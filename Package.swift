@@ -10,6 +10,9 @@ let common: [SwiftSetting] = [
     .enableExperimentalFeature("Lifetimes"),
 ]
 
+/// For code that is nothing but calls of the C library, where every line would be marked.
+let callsOfC: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
@@ -91,5 +94,13 @@ let package = Package(
         tests("FileSystemCheck", ["FileSystemCheck", "BlockDevice", "DiskFormat"]),
         tests("FuseBridge", ["FuseBridge", "SchemeProtocol", "Platform", "CLinux", systemPackage]),
         tests("SchemeTransport", ["SchemeTransport", "SchemeProtocol", "Platform"]),
+
+        // What a mounted file system has to keep; `posix-checks FOLDER` tries it on any mount.
+        .target(name: "CPosix", path: "Tests/PosixChecks/CPosix"),
+        .target(
+            name: "PosixChecks", dependencies: ["CPosix"], path: "Tests/PosixChecks/Library", swiftSettings: callsOfC),
+        .executableTarget(
+            name: "posix-checks", dependencies: ["PosixChecks"], path: "Tests/PosixChecks/Command",
+            swiftSettings: callsOfC),
     ]
 )
