@@ -1,15 +1,35 @@
 import Glibc
 import PosixChecks
 
-// posix-checks FOLDER [TEXT]: tries every check whose name contains TEXT in FOLDER, prints a line each; 1 if any fails.
-let arguments = CommandLine.arguments
-guard arguments.count == 2 || arguments.count == 3 else {
-    print("usage: posix-checks FOLDER [TEXT]")
+/// Tries the rules that a mounted file system has to keep, on any mount.
+///
+///     posix-checks FOLDER [TEXT]                   every check whose name contains TEXT, 1 if any fails
+///     posix-checks --exercise FILE SEED COUNT      COUNT random operations on a file, through every way into it
+let arguments = Array(CommandLine.arguments.dropFirst())
+
+func usage() -> Never {
+    print("usage: posix-checks FOLDER [TEXT]\n       posix-checks --exercise FILE SEED COUNT")
     exit(64)
 }
+
+if arguments.first == "--exercise" {
+    guard arguments.count == 4, let seed = UInt64(arguments[2]), let count = Int(arguments[3]) else { usage() }
+    do {
+        var exerciser = try FileExerciser(path: arguments[1], seed: seed)
+        defer { exerciser.finish() }
+        try exerciser.run(operations: count)
+        print("\(count) operations, seed \(seed): no difference")
+        exit(0)
+    } catch {
+        print("FAILED \(error)")
+        exit(1)
+    }
+}
+
+guard arguments.count == 1 || arguments.count == 2 else { usage() }
 var counts = (passed: 0, failed: 0, skipped: 0)
-for (number, check) in PosixCheck.all.enumerated() where arguments.count == 2 || check.name.contains(arguments[2]) {
-    switch check.run(in: arguments[1], number: number) {
+for (number, check) in PosixCheck.all.enumerated() where arguments.count == 1 || check.name.contains(arguments[1]) {
+    switch check.run(in: arguments[0], number: number) {
     case .passed: counts.passed += 1
     case .failed(let reason):
         counts.failed += 1
