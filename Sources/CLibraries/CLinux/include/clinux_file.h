@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 // openat is variadic.
@@ -44,6 +45,17 @@ static inline int clinux_block_device_discard(int descriptor, uint64_t offset, u
 
 static inline int clinux_punch_hole(int descriptor, off_t offset, off_t length) {
     return fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
+// The importer's Glibc module lacks <sys/xattr.h>.
+static inline ssize_t clinux_llistxattr(const char *path, char *list, size_t size) {
+    return llistxattr(path, list, size);
+}
+static inline ssize_t clinux_lgetxattr(const char *path, const char *name, void *value, size_t size) {
+    return lgetxattr(path, name, value, size);
+}
+static inline int clinux_lsetxattr(const char *path, const char *name, const void *value, size_t size) {
+    return lsetxattr(path, name, value, size, 0);
 }
 
 // renameat2 has no declaration that Swift imports everywhere.
