@@ -66,6 +66,10 @@ let package = Package(
         module("RedoxFS", ["DiskFormat", "BlockDevice", "BlockCodec", "Platform"]),
         module("FileSystemCheck", ["DiskFormat", "BlockDevice", "BlockCodec", "Platform"]),
 
+        // What the command line does with an image, apart from the command line.
+        module(
+            "ImageTools", ["RedoxFS", "DiskFormat", "BlockDevice", "BlockCodec", "Platform", "CCrypto", systemPackage]),
+
         // The running system.
         module("SchemeProtocol"),
         module("SchemeTransport", ["SchemeProtocol", "Platform"]),
@@ -78,7 +82,8 @@ let package = Package(
         .executableTarget(
             name: "saltbridge",
             dependencies: [
-                "RedoxFS", "FileSystemCheck", "BlockDevice", "BlockCodec", "DiskFormat", "Platform", argumentParser,
+                "ImageTools", "RedoxFS", "FileSystemCheck", "BlockDevice", "BlockCodec", "DiskFormat", "Platform",
+                argumentParser,
             ],
             swiftSettings: common),
 
@@ -92,6 +97,7 @@ let package = Package(
         tests("BlockCodec", ["BlockCodec", "DiskFormat"]),
         tests("RedoxFS", ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat"]),
         tests("FileSystemCheck", ["FileSystemCheck", "BlockDevice", "DiskFormat"]),
+        tests("ImageTools", ["ImageTools", "RedoxFS", "BlockDevice", "DiskFormat", "Platform", "TestSupport"]),
         tests("FuseBridge", ["FuseBridge", "SchemeProtocol", "Platform", "CLinux", systemPackage]),
         tests("SchemeTransport", ["SchemeTransport", "SchemeProtocol", "Platform"]),
 

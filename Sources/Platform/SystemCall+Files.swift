@@ -116,10 +116,16 @@ extension SystemCall {
         try retrying { clinux_punch_hole(descriptor, position, length) }
     }
 
-    /// lseek(2) with `SEEK_SET`, `SEEK_END`, `SEEK_DATA` or `SEEK_HOLE`. `ENXIO` means: nothing more of that kind.
-    public static func seek(_ descriptor: Int32, to offset: UInt64, whence: Int32) throws(Errno) -> UInt64 {
+    /// Where the next data begins at or after a position (lseek(2), SEEK_DATA); ENXIO: there is none.
+    public static func seek(_ descriptor: Int32, toDataFrom offset: UInt64) throws(Errno) -> UInt64 {
         guard let position = off_t(exactly: offset) else { throw .invalidArgument }
-        return UInt64(try retrying { lseek(descriptor, position, whence) })
+        return UInt64(try retrying { clinux_lseek_data(descriptor, position) })
+    }
+
+    /// Where the next hole begins at or after a position, at the latest the file's end (lseek(2), SEEK_HOLE).
+    public static func seek(_ descriptor: Int32, toHoleFrom offset: UInt64) throws(Errno) -> UInt64 {
+        guard let position = off_t(exactly: offset) else { throw .invalidArgument }
+        return UInt64(try retrying { clinux_lseek_hole(descriptor, position) })
     }
 
     /// fstat(2).
@@ -193,4 +199,18 @@ extension SystemCall {
         try randomBytes(into: &bytes)
         return result
     }
+}
+
+/// The numbers of devices, which C has only as macros.
+extension SystemCall {
+    /// The number of a device of its parts.
+    public static func deviceNumber(major: UInt32, minor: UInt32) -> dev_t {
+        dev_t(clinux_makedev(major, minor))
+    }
+
+    /// Which driver.
+    public static func major(_ device: dev_t) -> UInt32 { clinux_major(UInt64(device)) }
+
+    /// Which of the driver's devices.
+    public static func minor(_ device: dev_t) -> UInt32 { clinux_minor(UInt64(device)) }
 }

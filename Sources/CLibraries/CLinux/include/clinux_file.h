@@ -47,6 +47,10 @@ static inline int clinux_punch_hole(int descriptor, off_t offset, off_t length) 
     return fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
 }
 
+// SEEK_DATA and SEEK_HOLE are for GNU programs only.
+static inline off_t clinux_lseek_data(int descriptor, off_t offset) { return lseek(descriptor, offset, SEEK_DATA); }
+static inline off_t clinux_lseek_hole(int descriptor, off_t offset) { return lseek(descriptor, offset, SEEK_HOLE); }
+
 // The importer's Glibc module lacks <sys/xattr.h>.
 static inline ssize_t clinux_llistxattr(const char *path, char *list, size_t size) {
     return llistxattr(path, list, size);
