@@ -1,0 +1,115 @@
+import BlockCodec
+import BlockDevice
+import DiskFormat
+import Platform
+
+/// Changes the passwords that open an encrypted file system: its 64 key slots.
+///
+/// The new slots are written with a header of the next generation first; then the headers of all older generations get
+/// them too, so that a password that was taken away opens none of them.
+public struct PasswordChange: Sendable {
+    /// What to do with the slot of the password that opened the file system.
+    public enum Action: Sendable {
+        /// Another password shall open it as well.
+        case add(new: [UInt8])
+        /// Another password shall open it instead.
+        case change(new: [UInt8])
+        /// The password shall not open it any more.
+        case remove
+    }
+
+    private let store: HeaderStore
+    private let name: String
+
+    /// - Parameters:
+    ///   - device: open for writing, unless only the slots are counted.
+    ///   - name: of the image, for messages.
+    public init(_ device: any BlockDevice, name: String) throws(ToolFailure) {
+        self.name = name
+        do throws(BlockDeviceError) {
+            guard let store = try HeaderStore(device) else {
+                throw BlockDeviceError.unsupported(.open)
+            }
+            self.store = store
+        } catch .unsupported {
+            throw ToolFailure("no RedoxFS found in \(name)")
+        } catch {
+            throw .device(error, path: name)
+        }
+    }
+
+    /// How many passwords there are.
+    public var slotCount: Int { KeySlots.usedCount(store.newest) }
+
+    /// Does it.
+    ///
+    /// - Parameter password: one that opens the file system now.
+    /// - Returns: the number of passwords afterwards.
+    public func run(_ action: Action, password: [UInt8]) throws(ToolFailure) -> Int {
+        var header = store.newest
+        guard header.isEncrypted else {
+            throw ToolFailure(
+                "\(name) is not encrypted", advice: "`saltbridge clone --encrypt` makes an encrypted copy.")
+        }
+        guard let (cipher, slot) = try checked({ () throws(CodecError) in
+            try KeySlots.unlock(header, password: password)
+        }) else { throw ToolFailure("\(name): wrong password") }
+        switch action {
+        case .add(let new):
+            let added = try slotOf(new, cipher)
+            _ = try checked { () throws(CodecError) in try KeySlots.add(added, to: &header) }
+        case .change(let new):
+            header.setKeySlot(slot, try slotOf(new, cipher))
+        case .remove:
+            guard KeySlots.usedCount(header) > 1 else {
+                throw ToolFailure(
+                    "\(name): this is the only password", advice: "Add another one first, or change it.")
+            }
+            header.setKeySlot(slot, KeySlot())
+        }
+        try write(header, cipher)
+        return KeySlots.usedCount(header)
+    }
+
+    private func slotOf(_ password: [UInt8], _ cipher: BlockCipher) throws(ToolFailure) -> KeySlot {
+        let salt = try RandomBytes.sixteen()
+        return try checked { () throws(CodecError) in
+            try KeySlots.make(password: password, salt: salt, key1: cipher.keys.data, key2: cipher.keys.tweak)
+        }
+    }
+
+    private func write(_ changed: Header, _ cipher: BlockCipher) throws(ToolFailure) {
+        var next = changed
+        next.generation = changed.generation.next
+        next.setHeaderExtension(changed.headerExtension)
+        try checked { () throws(CodecError) in try next.seal(with: cipher) }
+        do throws(BlockDeviceError) {
+            try store.writeDurably(next)
+        } catch {
+            throw .device(error, path: name)
+        }
+        for header in store.headers where header.generation.ringBlock != next.generation.ringBlock {
+            var header = header
+            for index in 0..<Limits.keySlotCount { header.setKeySlot(index, next.keySlot(index)) }
+            try checked { () throws(CodecError) in try header.seal(with: cipher) }
+            do throws(BlockDeviceError) {
+                try store.write(header)
+            } catch {
+                throw .device(error, path: name)
+            }
+        }
+        do throws(BlockDeviceError) {
+            try store.flush()
+        } catch {
+            throw .device(error, path: name)
+        }
+    }
+
+    private func checked<Result>(_ body: () throws(CodecError) -> Result) throws(ToolFailure) -> Result {
+        do throws(CodecError) {
+            return try body()
+        } catch {
+            throw ToolFailure("\(name): \(error)")
+        }
+    }
+}
