@@ -47,8 +47,8 @@ public enum SharedMemory {
     public static func nextTouchedRange(_ descriptor: Int32, from offset: Int) throws(Errno) -> Range<Int>? {
         guard let position = UInt64(exactly: offset) else { throw .invalidArgument }
         do throws(Errno) {
-            let start = try SystemCall.seek(descriptor, to: position, whence: clinux_seek_data)
-            let end = try SystemCall.seek(descriptor, to: start, whence: clinux_seek_hole)
+            let start = try SystemCall.seek(descriptor, toDataFrom: position)
+            let end = try SystemCall.seek(descriptor, toHoleFrom: start)
             guard let first = Int(exactly: start), let last = Int(exactly: end), first <= last else { return nil }
             return first..<last
         } catch .noSuchAddressOrDevice {

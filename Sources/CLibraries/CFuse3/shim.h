@@ -1,9 +1,5 @@
 // The low-level interface of libfuse 3.14, and the kernel's own wire types for what that version doesn't know
 // (O_TMPFILE, syncfs, the flags of HANDLE_KILLPRIV_V2).
-// As CLinux does: types that both modules see must have one definition.
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
 #define FUSE_USE_VERSION 314
 #include <fuse3/fuse_lowlevel.h>
 #include <linux/fuse.h>

@@ -1,5 +1,1 @@
-// As CLinux does: types that both modules see must have one definition.
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
 #include <lz4.h>

@@ -55,13 +55,14 @@ public enum ImageLocator {
         mustHoldFileSystem: Bool = true
     ) throws(ToolFailure) -> OpenedImage {
         let path = reference.path
+        let located: Result<OpenedImage, ToolFailure>
         do throws(BlockDeviceError) {
             let file = try FileDevice(path: path, writable: writable, locking: locking)
-            return try locate(reference, file, mustHoldFileSystem)
-                .get()
+            located = try locate(reference, file, mustHoldFileSystem)
         } catch {
             throw .device(error, path: path)
         }
+        return try located.get()
     }
 
     /// Finds the part of an open file that is meant.

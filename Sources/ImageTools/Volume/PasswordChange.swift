@@ -51,9 +51,11 @@ public struct PasswordChange: Sendable {
             throw ToolFailure(
                 "\(name) is not encrypted", advice: "`saltbridge clone --encrypt` makes an encrypted copy.")
         }
-        guard let (cipher, slot) = try checked({ () throws(CodecError) in
-            try KeySlots.unlock(header, password: password)
-        }) else { throw ToolFailure("\(name): wrong password") }
+        guard
+            let (cipher, slot) = try checked({ () throws(CodecError) in
+                try KeySlots.unlock(header, password: password)
+            })
+        else { throw ToolFailure("\(name): wrong password") }
         switch action {
         case .add(let new):
             let added = try slotOf(new, cipher)

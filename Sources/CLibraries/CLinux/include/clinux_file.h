@@ -1,11 +1,12 @@
 // Files and block devices: variadic calls (fcntl, ioctl, open) and the macros that the importer drops.
+//
+// No header here defines _GNU_SOURCE: system types would get another definition than the one that the importer has read
+// without it. What only GNU programs see is called by number, or lives in CLinux.c.
 #ifndef CLINUX_FILE_H
 #define CLINUX_FILE_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/fs.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -29,7 +30,7 @@ static inline int clinux_ofd_lock(int descriptor, short type) {
     memset(&lock, 0, sizeof lock);
     lock.l_type = type;
     lock.l_whence = SEEK_SET;
-    return fcntl(descriptor, F_OFD_SETLK, &lock);
+    return fcntl(descriptor, 37 /* F_OFD_SETLK */, &lock);
 }
 
 // The size of a block device in bytes. The macro is not imported, and the call is variadic.
@@ -44,10 +45,9 @@ static inline int clinux_block_device_discard(int descriptor, uint64_t offset, u
 }
 
 static inline int clinux_punch_hole(int descriptor, off_t offset, off_t length) {
-    return fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+    return (int)syscall(SYS_fallocate, descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
 }
 
-// SEEK_DATA and SEEK_HOLE are for GNU programs only.
 static inline off_t clinux_lseek_data(int descriptor, off_t offset) { return lseek(descriptor, offset, SEEK_DATA); }
 static inline off_t clinux_lseek_hole(int descriptor, off_t offset) { return lseek(descriptor, offset, SEEK_HOLE); }
 

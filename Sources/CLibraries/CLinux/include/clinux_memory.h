@@ -2,9 +2,6 @@
 #ifndef CLINUX_MEMORY_H
 #define CLINUX_MEMORY_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -36,9 +33,6 @@ static const int clinux_seal_shrink = F_SEAL_SHRINK;
 static const int clinux_seal_grow = F_SEAL_GROW;
 static const int clinux_seal_write = F_SEAL_WRITE;
 static const int clinux_seal_future_write = F_SEAL_FUTURE_WRITE;
-// For lseek(2): Swift sees <unistd.h> without the GNU extensions.
-static const int clinux_seek_data = SEEK_DATA;
-static const int clinux_seek_hole = SEEK_HOLE;
 
 // A memory file that can be sealed and never executed. Kernels before 6.3 don't know MFD_NOEXEC_SEAL.
 static inline int clinux_memfd_create(const char *name) {
