@@ -75,8 +75,8 @@ let package = Package(
         module("SchemeTransport", ["SchemeProtocol", "Platform"]),
         module("SchemeKit", ["SchemeTransport", "SchemeProtocol", "Platform"]),
         module("FuseBridge", ["SchemeProtocol", "Platform", "CFuse3", systemPackage]),
-        module("Sandbox", ["Platform"]),
-        module("Supervisor", ["Sandbox", "SchemeTransport", "SchemeProtocol", "Platform"]),
+        module("Sandbox", ["Platform", "CLinux", systemPackage]),
+        module("Supervisor", ["Sandbox", "SchemeTransport", "SchemeProtocol", "Platform", systemPackage]),
 
         // The command line.
         .executableTarget(

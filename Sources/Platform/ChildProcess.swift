@@ -1,0 +1,89 @@
+import CLinux
+import Glibc
+import SystemPackage
+
+/// How a process ended.
+public enum ProcessEnd: Sendable, Equatable, CustomStringConvertible {
+    /// It called exit with this status.
+    case exited(Int32)
+    /// This signal ended it.
+    case signaled(Int32)
+
+    /// For messages: `exited with status 1`, `killed by signal 9`.
+    public var description: String {
+        switch self {
+        case .exited(let status): "exited with status \(status)"
+        case .signaled(let signal): "killed by signal \(signal)"
+        }
+    }
+}
+
+/// A change of a child process's state, see waitid(2).
+public enum ProcessChange: Sendable, Equatable {
+    /// It is gone, and has been reaped.
+    case ended(ProcessEnd)
+    /// It was stopped by this signal.
+    case stopped(Int32)
+    /// It runs again.
+    case continued
+}
+
+/// A child process, held by its pidfd: the number of a process can become another's, a pidfd never does.
+///
+/// Dropping the value neither kills nor reaps the process.
+public struct ChildProcess: ~Copyable, Sendable {
+    /// The process's number in this process's namespace.
+    public let processID: Int32
+    /// The pidfd: readable for poll once the process is wholly dead.
+    public let descriptor: OwnedDescriptor
+
+    /// Takes over a child and its pidfd.
+    public init(processID: Int32, descriptor: consuming OwnedDescriptor) {
+        self.processID = processID
+        self.descriptor = descriptor
+    }
+
+    /// pidfd_send_signal(2). ESRCH once the process is dead.
+    public func send(signal: Int32) throws(Errno) {
+        let raw = descriptor.rawValue
+        try SystemCall.retrying { clinux_pidfd_send_signal(raw, signal) }
+    }
+
+    /// The next change of state that was not asked for yet, or nil: doesn't wait. Reaps an ended process.
+    public func nextChange() throws(Errno) -> ProcessChange? {
+        try change(options: WEXITED | WSTOPPED | WCONTINUED | WNOHANG)
+    }
+
+    /// Waits for the end and reaps the process.
+    public func waitForEnd() throws(Errno) -> ProcessEnd {
+        while true {
+            if case .ended(let end)? = try change(options: WEXITED) { return end }
+        }
+    }
+
+    private func change(options: Int32) throws(Errno) -> ProcessChange? {
+        var code: Int32 = 0
+        var status: Int32 = 0
+        let raw = descriptor.rawValue
+        try SystemCall.retrying { unsafe clinux_wait_pidfd(raw, options, &code, &status) }
+        switch Int(code) {
+        case Int(CLD_EXITED): return .ended(.exited(status))
+        case Int(CLD_KILLED), Int(CLD_DUMPED): return .ended(.signaled(status))
+        case Int(CLD_STOPPED), Int(CLD_TRAPPED): return .stopped(status)
+        case Int(CLD_CONTINUED): return .continued
+        default: return nil
+        }
+    }
+}
+
+extension SystemCall {
+    /// A pidfd of any process (pidfd_open(2)), closed on exec.
+    public static func openProcess(_ processID: Int32) throws(Errno) -> OwnedDescriptor {
+        OwnedDescriptor(adopting: try retrying { clinux_pidfd_open(processID) })
+    }
+
+    /// Sends a signal to the process of a pidfd.
+    public static func sendSignal(_ signal: Int32, toProcess descriptor: Int32) throws(Errno) {
+        try retrying { clinux_pidfd_send_signal(descriptor, signal) }
+    }
+}
