@@ -98,6 +98,10 @@ let package = Package(
         tests("RedoxFS", ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat"]),
         tests("FileSystemCheck", ["FileSystemCheck", "BlockDevice", "DiskFormat"]),
         tests("ImageTools", ["ImageTools", "RedoxFS", "BlockDevice", "DiskFormat", "Platform", "TestSupport"]),
+        .executableTarget(
+            name: "escape-suite", dependencies: ["Sandbox", "Platform", "CLinux"], path: "Tests/EscapeSuite",
+            swiftSettings: common, linkerSettings: [.unsafeFlags(["-static-executable"])]),
+        tests("Sandbox", ["Sandbox", "Platform", "CLinux", systemPackage]),
         tests("FuseBridge", ["FuseBridge", "SchemeProtocol", "Platform", "CLinux", systemPackage]),
         tests("SchemeTransport", ["SchemeTransport", "SchemeProtocol", "Platform"]),
 

@@ -87,3 +87,36 @@ extension SystemCall {
         try retrying { clinux_pidfd_send_signal(descriptor, signal) }
     }
 }
+
+extension SystemCall {
+    /// A descriptor that stands for a path without opening it (O_PATH): to execute it, or to name it to landlock.
+    public static func openPath(_ path: String) throws(Errno) -> OwnedDescriptor {
+        try open(path, clinux_path_only)
+    }
+
+    /// Whether there is something at the path that this process may name.
+    public static func exists(_ path: String) -> Bool {
+        do throws(Errno) {
+            _ = try openPath(path)
+            return true
+        } catch {
+            return false
+        }
+    }
+}
+
+extension SystemCall {
+    /// A pipe: what is written to the second is read from the first. Both are closed on exec.
+    public static func pipe() throws(Errno) -> (reading: SharedDescriptor, writing: SharedDescriptor) {
+        var ends: [Int32] = [-1, -1]
+        try retrying { unsafe clinux_pipe(&ends) }
+        return (SharedDescriptor(adopting: ends[0]), SharedDescriptor(adopting: ends[1]))
+    }
+
+    /// Where a symbolic link points, readlink(2).
+    public static func readLink(_ path: String) throws(Errno) -> String {
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        let count = try retrying { unsafe clinux_readlink(path, &buffer, buffer.count) }
+        return String(decoding: buffer.prefix(count), as: UTF8.self)
+    }
+}

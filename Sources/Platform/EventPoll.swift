@@ -20,29 +20,34 @@ public struct PollEvents: OptionSet, Sendable {
 
 /// Waits for many descriptors at once (epoll).
 public struct EventPoll: ~Copyable, Sendable {
+    // EPOLL_CTL_* of epoll_ctl(2).
+    private static let addOperation: Int32 = 1
+    private static let removeOperation: Int32 = 2
+    private static let modifyOperation: Int32 = 3
+
     private let descriptor: OwnedDescriptor
 
     /// Watches nothing at first.
     public init() throws(Errno) {
-        descriptor = OwnedDescriptor(adopting: try SystemCall.retrying { epoll_create1(O_CLOEXEC) })
+        descriptor = OwnedDescriptor(adopting: try SystemCall.retrying { clinux_epoll_create() })
     }
 
     /// Watches a descriptor; its events come with `token`.
     public func add(_ watched: Int32, _ events: PollEvents, token: UInt64) throws(Errno) {
         let raw = descriptor.rawValue
-        try SystemCall.retrying { clinux_epoll_control(raw, EPOLL_CTL_ADD, watched, events.rawValue, token) }
+        try SystemCall.retrying { clinux_epoll_control(raw, Self.addOperation, watched, events.rawValue, token) }
     }
 
     /// Changes what is waited for.
     public func modify(_ watched: Int32, _ events: PollEvents, token: UInt64) throws(Errno) {
         let raw = descriptor.rawValue
-        try SystemCall.retrying { clinux_epoll_control(raw, EPOLL_CTL_MOD, watched, events.rawValue, token) }
+        try SystemCall.retrying { clinux_epoll_control(raw, Self.modifyOperation, watched, events.rawValue, token) }
     }
 
     /// Watches a descriptor no more. Needed before closing one that others still hold open.
     public func remove(_ watched: Int32) throws(Errno) {
         let raw = descriptor.rawValue
-        try SystemCall.retrying { clinux_epoll_control(raw, EPOLL_CTL_DEL, watched, 0, 0) }
+        try SystemCall.retrying { clinux_epoll_control(raw, Self.removeOperation, watched, 0, 0) }
     }
 
     /// Waits until something is ready, at most so many milliseconds (-1: without end). None: the time is over or a

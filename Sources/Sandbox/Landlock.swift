@@ -76,7 +76,7 @@ struct LandlockRuleset: ~Copyable, Sendable {
     func allow(_ rule: PathRule) throws(SandboxError) {
         let path: OwnedDescriptor
         do throws(Errno) {
-            path = try SystemCall.open(rule.path, O_PATH)
+            path = try SystemCall.openPath(rule.path)
         } catch {
             throw .landlock("opening \(rule.path)", error)
         }

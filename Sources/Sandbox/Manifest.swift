@@ -80,7 +80,7 @@ extension Manifest {
     public static var network: Manifest {
         var manifest = Manifest(name: "network", systemCalls: [.base, .channels, .network, .files])
         manifest.namespaces = .all.subtracting(.network)
-        for path in ["/etc/resolv.conf", "/etc/hosts"] where access(path, R_OK) == 0 {
+        for path in ["/etc/resolv.conf", "/etc/hosts"] where SystemCall.exists(path) {
             manifest.binds.append(ReadOnlyBind(path: path, isDirectory: false))
             manifest.paths.append(PathRule(path, .read))
         }
@@ -89,7 +89,7 @@ extension Manifest {
 
     /// Adds what a dynamically linked program needs to start: the system's libraries and, if they lie elsewhere, its own.
     public mutating func grantLibraries(_ directories: [String] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"]) {
-        for path in directories where access(path, X_OK) == 0 {
+        for path in directories where SystemCall.exists(path) {
             binds.append(ReadOnlyBind(path: path, isDirectory: true))
             paths.append(PathRule(path, [.read, .execute, .list]))
         }

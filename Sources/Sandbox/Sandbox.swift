@@ -3,7 +3,7 @@ import Platform
 import SystemPackage
 
 /// A sandbox that is ready to start a process in, again and again: program opened, landlock ruleset and filter built.
-public struct Sandbox: ~Copyable, Sendable {
+public final class Sandbox: Sendable {
     /// What the process is granted.
     public let manifest: Manifest
     /// Where the program was found.
@@ -20,17 +20,23 @@ public struct Sandbox: ~Copyable, Sendable {
     ///
     /// - Parameter index: distinguishes the processes of a mount: as root each gets a user number of its own.
     public init(_ manifest: Manifest, executablePath: String, index: UInt32) throws(SandboxError) {
-        self.manifest = manifest
-        self.executablePath = executablePath
-        identity = .forSandbox(index: index)
-        do throws(Errno) {
-            executable = try SystemCall.open(executablePath, O_PATH)
-        } catch {
-            throw .executable(path: executablePath, error)
-        }
-        ruleset = try LandlockRuleset(reachesNetwork: manifest.reachesNetwork)
+        let executable = try Self.openProgram(executablePath)
+        let ruleset = try LandlockRuleset(reachesNetwork: manifest.reachesNetwork)
         try ruleset.allow([.read, .execute], beneath: executable.rawValue, named: executablePath)
         for rule in manifest.paths { try ruleset.allow(rule) }
+        self.manifest = manifest
+        self.executablePath = executablePath
+        self.executable = executable
+        self.ruleset = ruleset
+        identity = .forSandbox(index: index)
+    }
+
+    private static func openProgram(_ path: String) throws(SandboxError) -> OwnedDescriptor {
+        do throws(Errno) {
+            return try SystemCall.openPath(path)
+        } catch {
+            throw .executable(path: path, error)
+        }
     }
 
     /// Creates the process; its program doesn't run yet. Wait with `StartingProcess.finishStart`.
@@ -53,8 +59,17 @@ public struct Sandbox: ~Copyable, Sendable {
     public func run(
         arguments: [String] = [], environment: [String] = [], descriptors: [Int32]
     ) throws(SandboxError) -> ChildProcess {
+        try run(arguments: arguments, environment: environment, descriptors: descriptors, filter: .start)
+    }
+
+    /// With another filter, or none: tests show that each layer of the sandbox holds by itself.
+    func run(
+        arguments: [String] = [], environment: [String], descriptors: [Int32], filter: SeccompProgram?
+    ) throws(SandboxError) -> ChildProcess {
+        var plan = plan(arguments, environment, descriptors)
+        plan.filter = filter?.instructions ?? []
         do {
-            return try plan(arguments, environment, descriptors).run()
+            return try plan.run()
         } catch {
             throw .start(name: manifest.name, error)
         }

@@ -55,7 +55,7 @@ public struct SeccompProgram: Sendable, Equatable {
 
     private init() {}
 
-    private static let forbiddenNumbers: [Int32] = [
+    static let forbiddenNumbers: [Int32] = [
         SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_open_tree, SYS_move_mount, SYS_fsopen, SYS_fsconfig,
         SYS_fsmount, SYS_fspick, SYS_unshare, SYS_setns, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev,
         SYS_kcmp, SYS_pidfd_open, SYS_pidfd_send_signal, SYS_kexec_load, SYS_init_module, SYS_finit_module,

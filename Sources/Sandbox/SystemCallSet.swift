@@ -70,13 +70,15 @@ extension SystemCallSet {
         if contains(.storage) {
             result += Self.plain([
                 SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev, SYS_preadv2, SYS_pwritev2, SYS_fsync, SYS_fdatasync,
-                SYS_fallocate, SYS_ftruncate, SYS_lseek, SYS_ioctl, SYS_sync_file_range, SYS_fcntl, SYS_statx, SYS_fadvise64,
+                SYS_fallocate, SYS_ftruncate, SYS_lseek, SYS_ioctl, SYS_sync_file_range, SYS_fcntl, SYS_statx,
+                SYS_fadvise64,
             ])
         }
         if contains(.network) {
             result += Self.plain([
                 SYS_socket, SYS_connect, SYS_bind, SYS_listen, SYS_accept4, SYS_accept, SYS_sendto, SYS_recvfrom,
-                SYS_getsockname, SYS_getpeername, SYS_setsockopt, SYS_getsockopt, SYS_shutdown, SYS_sendmmsg, SYS_recvmmsg,
+                SYS_getsockname, SYS_getpeername, SYS_setsockopt, SYS_getsockopt, SYS_shutdown, SYS_sendmmsg,
+                SYS_recvmmsg,
                 SYS_ioctl, SYS_fcntl,
             ])
         }
@@ -108,7 +110,8 @@ extension SystemCallSet {
         let namespaces: UInt32 = 0x0002_0000 | 0x7E00_0000 | 0x80
         var result = plain([
             SYS_read, SYS_write, SYS_writev, SYS_close, SYS_sendmsg, SYS_recvmsg, SYS_ppoll, SYS_epoll_create1,
-            SYS_epoll_ctl, SYS_epoll_pwait, SYS_fstat, SYS_futex, SYS_munmap, SYS_mremap, SYS_madvise, SYS_brk, SYS_exit,
+            SYS_epoll_ctl, SYS_epoll_pwait, SYS_fstat, SYS_futex, SYS_munmap, SYS_mremap, SYS_madvise, SYS_brk,
+            SYS_exit,
             SYS_exit_group, SYS_clock_gettime, SYS_clock_getres, SYS_clock_nanosleep, SYS_nanosleep, SYS_gettimeofday,
             SYS_restart_syscall, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_sigaltstack, SYS_getrandom,
             SYS_sched_yield, SYS_sched_getaffinity, SYS_gettid, SYS_getpid, SYS_tgkill, SYS_set_robust_list, SYS_rseq,

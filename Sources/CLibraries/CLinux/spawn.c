@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 // Defined here as far as the C library's headers may be older than the kernel.
@@ -230,7 +231,7 @@ _Noreturn static void child(const struct clinux_spawn_plan *plan) {
     fail(status, CLINUX_STEP_EXECUTE);
 }
 
-pid_t clinux_spawn(const struct clinux_spawn_plan *plan, int *pidfd) {
+int clinux_spawn(const struct clinux_spawn_plan *plan, int *pidfd) {
     struct spawn_clone_args args;
     memset(&args, 0, sizeof args);
     int descriptor = -1;
@@ -246,5 +247,5 @@ pid_t clinux_spawn(const struct clinux_spawn_plan *plan, int *pidfd) {
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
     errno = code;
     if (pid > 0) *pidfd = descriptor;
-    return (pid_t)pid;
+    return (int)pid;
 }

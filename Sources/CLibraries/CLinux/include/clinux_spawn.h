@@ -5,7 +5,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 // Where a start can fail; reported by the child with the errno.
 enum clinux_spawn_step {
@@ -84,6 +83,6 @@ struct clinux_spawn_plan {
 };
 
 // Makes the child. Returns its pid and a pidfd, or -1 with errno.
-pid_t clinux_spawn(const struct clinux_spawn_plan *plan, int *pidfd);
+int clinux_spawn(const struct clinux_spawn_plan *plan, int *pidfd);
 
 #endif
