@@ -81,30 +81,26 @@ extension Inspector {
         } catch {
             return .text("\(error)")
         }
-        let bytes = block.bytes
         switch claim.kind {
         case .tree:
-            let pointers = (0..<TreeBlock.pointerCount).filter { !TreeBlock.pointer(bytes, $0).isNull }
+            let pointers = Self.pointers(block, TreeBlock.pointerCount, TreeBlock.pointer)
             return .fields([
-                .init("full", .number(Int64(TreeBlock.fullCount(bytes)))),
-                .init("pointers", .list(pointers.map { .text("\($0): \(TreeBlock.pointer(bytes, $0))") })),
+                .init("full", .number(Int64(TreeBlock.fullCount(block.bytes)))), .init("pointers", pointers),
             ])
         case .node:
-            return .fields(Self.nodeFields(bytes))
+            return .fields(Self.nodeFields(block.bytes))
         case .list:
-            let pointers = (0..<ListBlock.pointerCount).filter { !ListBlock.pointer(bytes, $0).isNull }
-            return .list(pointers.map { .text("\($0): \(ListBlock.pointer(bytes, $0))") })
+            return Self.pointers(block, ListBlock.pointerCount, ListBlock.pointer)
         case .hashTree:
-            let used = (0..<HashTreeBlock.entryCount).filter { HashTreeBlock.isUsed(bytes, $0) }
-            return .list(
-                used.map { index in
-                    .text(
-                        "\(index): up to \(String(HashTreeBlock.hash(bytes, index), radix: 16)) "
-                            + "\(HashTreeBlock.pointer(bytes, index))")
-                })
+            let pointers = Self.pointers(block, HashTreeBlock.entryCount, HashTreeBlock.pointer)
+            var hashes: [PrintedValue] = []
+            for index in 0..<HashTreeBlock.entryCount where HashTreeBlock.isUsed(block.bytes, index) {
+                hashes.append(.text(String(HashTreeBlock.hash(block.bytes, index), radix: 16)))
+            }
+            return .fields([.init("largest_hashes", .list(hashes)), .init("pointers", pointers)])
         case .directoryList:
             var entries: [PrintedValue] = []
-            let list = StoredEntries(bytes) { _, node, name in
+            let list = StoredEntries(block.bytes) { _, node, name in
                 let hash = String(NameHash.of(name), radix: 16)
                 entries.append(.text("\(printable(name.copyToArray())) node \(node) hash \(hash)"))
             }
@@ -113,29 +109,48 @@ extension Inspector {
                 .init("problem", list.problem.map { .text($0) } ?? .none),
             ])
         case .allocationLog:
-            return .fields(Self.logFields(bytes))
+            return .fields(Self.logFields(block.bytes))
         case .releaseList:
-            let nodes = (0..<ReleaseListBlock.nodeCount).map { ReleaseListBlock.node(bytes, $0).rawValue }
-                .filter { $0 != 0 }
+            var nodes: [PrintedValue] = []
+            for index in 0..<ReleaseListBlock.nodeCount {
+                let node = ReleaseListBlock.node(block.bytes, index).rawValue
+                if node != 0 {
+                    nodes.append(.unsigned(UInt64(node)))
+                }
+            }
             return .fields([
-                .init("previous", PrintedValue(ReleaseListBlock.previous(bytes))),
-                .init("nodes", .list(nodes.map { .unsigned(UInt64($0)) })),
+                .init("previous", PrintedValue(ReleaseListBlock.previous(block.bytes))), .init("nodes", .list(nodes)),
             ])
         case .attributeTable:
             return .fields([
-                .init("entries", .number(Int64(AttributeTable.count(bytes)))),
-                .init("next", PrintedValue(AttributeTable.next(bytes))),
+                .init("entries", .number(Int64(AttributeTable.count(block.bytes)))),
+                .init("next", PrintedValue(AttributeTable.next(block.bytes))),
             ])
         case .record, .attributeValue:
-            return Self.dump(bytes)
+            return Self.dump(block.bytes)
         }
+    }
+
+    /// The pointers of a block that are not null, with their places.
+    private static func pointers(
+        _ block: AlignedBuffer, _ count: Int, _ pointer: (RawSpan, Int) -> BlockPointer
+    ) -> PrintedValue {
+        var pointers: [PrintedValue] = []
+        for index in 0..<count {
+            let found = pointer(block.bytes, index)
+            if !found.isNull {
+                pointers.append(.text("\(index): \(found)"))
+            }
+        }
+        return .list(pointers)
     }
 
     /// The first bytes in hexadecimal.
     private static func dump(_ bytes: RawSpan) -> PrintedValue {
-        .list(
-            stride(from: 0, to: min(bytes.byteCount, 256), by: 16).map { start in
-                let line = bytes.extracting(start..<start + 16).copyToArray()
+        let first = bytes.extracting(0..<min(bytes.byteCount, 256)).copyToArray()
+        return .list(
+            stride(from: 0, to: first.count, by: 16).map { start in
+                let line = first[start..<min(start + 16, first.count)]
                 let text = line.map { $0 >= 32 && $0 < 127 ? String(UnicodeScalar($0)) : "." }.joined()
                 return .text(line.map(hexadecimal).joined(separator: " ") + "  " + text)
             })

@@ -130,7 +130,8 @@ public struct Inspector: Sendable {
             case .unused, .header: nil
             case .torn: .text("block \(index): no header")
             case .misplaced(let other): .text("block \(index): misplaced header of generation \(other.generation)")
-            case .foreign(let other): .text("block \(index): header of another file system, generation \(other.generation)")
+            case .foreign(let other):
+                .text("block \(index): header of another file system, generation \(other.generation)")
             }
         }
     }
