@@ -75,7 +75,8 @@ let package = Package(
         module("SchemeProtocol"),
         module("SchemeTransport", ["SchemeProtocol", "Platform"]),
         module("SchemeKit", ["SchemeTransport", "SchemeProtocol", "Platform"]),
-        module("FuseBridge", ["SchemeProtocol", "Platform", "CFuse3", systemPackage]),
+        module("Router", ["SchemeTransport", "SchemeProtocol", "Platform", systemPackage]),
+        module("FuseBridge", ["Router", "SchemeTransport", "SchemeProtocol", "Platform", "CFuse3", systemPackage]),
         module("Sandbox", ["Platform", "CLinux", systemPackage]),
         module("Supervisor", ["Sandbox", "SchemeTransport", "SchemeProtocol", "Platform", systemPackage]),
 
@@ -97,7 +98,7 @@ let package = Package(
         tests("Platform", ["Platform", "TestSupport"]),
         tests("DiskFormat", ["DiskFormat", "BlockDevice", "TestSupport"]),
         tests("BlockDevice", ["BlockDevice", "TestSupport"]),
-        tests("BlockCodec", ["BlockCodec", "BlockDevice", "DiskFormat", "TestSupport"]),
+        tests("BlockCodec", ["BlockCodec", "DiskFormat", "TestSupport"]),
         tests("RedoxFS", ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "TestSupport"]),
         tests("FileSystemCheck", ["FileSystemCheck", "BlockDevice", "DiskFormat", "TestSupport"]),
         tests("ImageTools", ["ImageTools", "RedoxFS", "BlockDevice", "DiskFormat", "Platform", "TestSupport"]),
