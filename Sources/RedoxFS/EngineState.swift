@@ -24,7 +24,6 @@ struct InodeState: Sendable {
     var isIdle: Bool { opens == 0 && parent == 0 && subdirectories < 0 && !isOrphan }
 }
 
-
 /// The allocation log as it is on disk, or will be after the commit that is being written.
 struct LogState: Sendable {
     /// All blocks, oldest first.

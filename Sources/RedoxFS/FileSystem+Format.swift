@@ -24,7 +24,8 @@ extension FileSystem {
         let total = size / blockSize
         let (minimum, overflow) = options.reservedBlocks.addingReportingOverflow(Limits.minimumBlocks)
         guard !overflow, total >= minimum else {
-            throw .tooSmall(minimumByteCount: overflow ? .max : minimum.multipliedReportingOverflow(by: blockSize).partialValue)
+            throw .tooSmall(
+                minimumByteCount: overflow ? .max : minimum.multipliedReportingOverflow(by: blockSize).partialValue)
         }
         let blockCount = total - options.reservedBlocks
         let start = options.reservedBlocks * blockSize

@@ -39,11 +39,8 @@ extension FileSystem {
         guard attributes.kind == .symbolicLink else { throw .invalidArgument("not a symbolic link") }
         guard attributes.size <= 65_536 else { throw .fileTooLarge }
         var target = [UInt8](repeating: 0, count: Int(attributes.size))
-        let count: Int
-        do {
-            var span = target.mutableSpan
-            var bytes = span.mutableBytes
-            count = try copy(node, at: 0, into: &bytes)
+        let count = try target.withMutableRawBytes { (bytes) throws(FileSystemError) in
+            try copy(node, at: 0, into: &bytes)
         }
         target.removeLast(target.count - count)
         return target

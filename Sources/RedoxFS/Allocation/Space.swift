@@ -1,3 +1,5 @@
+import DiskFormat
+
 // Who may use which block. Protocol:
 //
 //   operation   asks `canHold` before it changes anything, then `reserve`s for each object that becomes dirty and

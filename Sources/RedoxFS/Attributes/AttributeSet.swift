@@ -53,7 +53,7 @@ struct AttributeSet: Sendable {
     /// The index of a name.
     func index(of name: RawSpan) -> Int? {
         for (index, entry) in entries.enumerated() {
-            let candidate = entry.name.span.bytes
+            let candidate = entry.name.rawBytes
             if candidate.isEqual(to: name) { return index }
         }
         return nil
@@ -202,10 +202,10 @@ extension EngineState {
                 for entry in set.entries[table.entries] {
                     switch entry.value {
                     case .inline(let value):
-                        _ = AttributeTable.append(&bytes, name: entry.name.span.bytes, value: value.span.bytes)
+                        _ = AttributeTable.append(&bytes, name: entry.name.rawBytes, value: value.rawBytes)
                     case .stored(let pointer, let length):
                         _ = AttributeTable.append(
-                            &bytes, name: entry.name.span.bytes, valueLength: length, at: pointer)
+                            &bytes, name: entry.name.rawBytes, valueLength: length, at: pointer)
                     case .fresh: continue
                     }
                 }

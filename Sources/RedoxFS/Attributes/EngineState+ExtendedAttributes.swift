@@ -53,8 +53,8 @@ extension EngineState {
     mutating func inheritedAttributes(_ directory: NodeID) throws(Fault) -> InheritedAttributes? {
         let set = try attributeSet(directory)
         let name = RecordSizeAttribute.name
-        guard let index = set.index(of: name.span.bytes), case .inline(let value) = set.entries[index].value,
-            let level = RecordSizeAttribute.level(value.span.bytes)
+        guard let index = set.index(of: name.rawBytes), case .inline(let value) = set.entries[index].value,
+            let level = RecordSizeAttribute.level(value.rawBytes)
         else { return nil }
         return InheritedAttributes(recordLevel: level, value: value)
     }
@@ -72,7 +72,7 @@ extension EngineState {
         _ context: inout RequestContext
     ) throws(Fault) {
         var set = try attributeSet(id)
-        let index = set.index(of: name.span.bytes)
+        let index = set.index(of: name.rawBytes)
         if index == nil, mustExist { throw .failed(.noAttribute) }
         if index != nil, mustNotExist { throw .failed(.attributeExists) }
         var freed: [BlockAddress] = []

@@ -21,7 +21,7 @@ extension FileSystem {
                 return .inline(RecordSizeAttribute.value(level))
             }
             let set = try state.attributeSet(node)
-            guard let index = set.index(of: name.span.bytes) else { throw .failed(.noAttribute) }
+            guard let index = set.index(of: name.rawBytes) else { throw .failed(.noAttribute) }
             return set.entries[index].value
         }
         switch value {
@@ -99,7 +99,7 @@ extension FileSystem {
                 throw .corrupt(FormatError(.attributeTable, .order), block: number)
             }
             let epoch = state.withLock { $0.epoch }
-            do {
+            do throws(FileSystemError) {
                 let buffer = try readBlock(pointer)
                 let bytes = buffer.bytes(0..<min(pointer.address.byteCount, buffer.byteCount))
                 do throws(FormatError) {
@@ -138,7 +138,9 @@ extension FileSystem {
                 guard pointer.address.isInside(blocks: blockCount),
                     pointer.address.level <= AttributeTable.maximumValueLevel, !pointer.address.isCompressed,
                     entry.valueLength <= pointer.address.byteCount
-                else { throw FormatError(.attributeTable, .outOfRange, at: entry.offset, value: pointer.address.rawValue) }
+                else {
+                    throw FormatError(.attributeTable, .outOfRange, at: entry.offset, value: pointer.address.rawValue)
+                }
                 set.entries.append(
                     AttributeEntry(name: name, value: .stored(pointer, length: entry.valueLength)))
             } else {

@@ -108,7 +108,9 @@ extension EngineState {
     private mutating func growRoot(
         _ directory: Slot, depth: Int, _ owner: UInt32, _ bound: UInt32, _ sibling: NewSibling
     ) {
-        guard case .tree(_, let pointer)? = try? directoryContent(directory), let old = blocks.find(pointer) else { return }
+        guard case .tree(_, let pointer)? = try? directoryContent(directory), let old = blocks.find(pointer) else {
+            return
+        }
         let root = createBlock(.hashTree(level: depth &+ 1), owner: owner, parent: directory, parentIndex: 1)
         let other = blocks.pointer(sibling.slot)
         blocks.change(root) { bytes in
@@ -126,7 +128,7 @@ extension EngineState {
     private mutating func appendEntry(_ list: Slot, _ name: RawSpan, _ node: NodeID) -> Bool {
         let copy = name.copyToArray()
         return blocks.change(list) { bytes in
-            (try? DirectoryList.append(&bytes, node: node, name: copy.span.bytes)) ?? false
+            (try? DirectoryList.append(&bytes, node: node, name: copy.rawBytes)) ?? false
         }
     }
 
@@ -157,7 +159,7 @@ extension EngineState {
         let sibling = createBlock(.directoryList, owner: owner, parent: parent, parentIndex: 0)
         blocks.change(list) { DirectoryList.clear(&$0) }
         for (index, item) in items.enumerated() {
-            appendEntry(index < split ? list : sibling, item.name.span.bytes, item.node)
+            appendEntry(index < split ? list : sibling, item.name.rawBytes, item.node)
         }
         return (hashes[split - 1], NewSibling(slot: sibling, bound: hashes[hashes.count - 1]))
     }

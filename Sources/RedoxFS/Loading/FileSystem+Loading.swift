@@ -14,7 +14,7 @@ extension FileSystem {
     private func load(_ load: Load) throws(FileSystemError) {
         let number = load.pointer.address.number
         let (waiting, epoch) = state.withLock { ($0.sealed?.plainBlock(number), $0.epoch) }
-        do {
+        do throws(FileSystemError) {
             let stored: AlignedBuffer
             if let waiting {
                 // Part of a commit that is on its way to the disk.
@@ -23,11 +23,7 @@ extension FileSystem {
                 stored = try source.read(load.pointer, as: load.kind.map(Self.structure(of:)) ?? .record)
             }
             if let kind = load.kind {
-                do {
-                    try BlockCheck.check(stored.bytes, kind, blockCount: source.blockCount)
-                } catch {
-                    throw FileSystemError.corrupt(error, block: number)
-                }
+                try check(stored, kind, number)
                 state.withLock { $0.blocks.insert(load.pointer, kind: kind, owner: load.owner, buffer: stored) }
             } else {
                 let plain = try source.content(of: stored, load.pointer.address)
@@ -39,6 +35,14 @@ extension FileSystem {
             // operation finds out when it runs again.
             if case .corrupt = error, state.withLock({ $0.epoch != epoch }) { return }
             throw error
+        }
+    }
+
+    private func check(_ buffer: AlignedBuffer, _ kind: BlockKind, _ number: UInt64) throws(FileSystemError) {
+        do {
+            try BlockCheck.check(buffer.bytes, kind, blockCount: source.blockCount)
+        } catch {
+            throw .corrupt(error, block: number)
         }
     }
 

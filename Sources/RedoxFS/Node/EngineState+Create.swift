@@ -105,13 +105,13 @@ extension EngineState {
             fields.device = template.kind.isDevice ? template.device : 0
             fields.times = NodeTimes(access: context.time, modification: context.time, change: context.time)
             fields.encode(into: &bytes)
-            if !isLong { bytes.copy(template.target.span.bytes, at: NodeBlock.Offset.content) }
+            if !isLong { bytes.copy(template.target.rawBytes, at: NodeBlock.Offset.content) }
         }
         guard isLong else { return }
         for record in 0..<(template.target.count &+ Limits.blockSize &- 1) / Limits.blockSize {
             let part = template.target[(record &* Limits.blockSize)...].prefix(Limits.blockSize)
             let buffer = AlignedBuffer(byteCount: Limits.blockSize)
-            buffer.copyBytes(from: Array(part).span.bytes, at: 0)
+            buffer.copyBytes(from: Array(part).rawBytes, at: 0)
             let key = RecordKey(index: UInt64(record), node: blocks.slots[slot].owner)
             makeRecordDirty(slot, records.create(key, pointer: .null, buffer: buffer), level: 0)
         }

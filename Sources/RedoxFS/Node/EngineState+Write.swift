@@ -238,7 +238,9 @@ extension EngineState {
             return
         }
         let pointer = try recordPointer(nodeSlot, record)
-        guard !pointer.isNull, UInt64(pointer.address.contentByteCount) > UInt64(layout.offset(of: size)) else { return }
+        guard !pointer.isNull, UInt64(pointer.address.contentByteCount) > UInt64(layout.offset(of: size)) else {
+            return
+        }
         throw .load(try recordLoad(id, record, pointer, layout))
     }
 
@@ -246,7 +248,9 @@ extension EngineState {
     mutating func cleanTail(_ nodeSlot: Slot, _ layout: RecordLayout, _ size: UInt64) {
         guard layout.offset(of: size) != 0 else { return }
         let key = RecordKey(index: layout.record(at: size), node: blocks.slots[nodeSlot].owner)
-        guard let slot = records.find(key), records.slots[slot].hasStaleTail, !records.slots[slot].isDirty else { return }
+        guard let slot = records.find(key), records.slots[slot].hasStaleTail, !records.slots[slot].isDirty else {
+            return
+        }
         records.change(slot) { _ in }
         makeRecordDirty(nodeSlot, slot, level: RecordCache.level(of: records.buffer(slot).byteCount))
     }
