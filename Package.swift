@@ -98,7 +98,7 @@ let package = Package(
         tests("Platform", ["Platform", "TestSupport"]),
         tests("DiskFormat", ["DiskFormat", "BlockDevice", "TestSupport"]),
         tests("BlockDevice", ["BlockDevice", "TestSupport"]),
-        tests("BlockCodec", ["BlockCodec", "DiskFormat", "TestSupport"]),
+        tests("BlockCodec", ["BlockCodec", "BlockDevice", "DiskFormat", "TestSupport"]),
         tests("RedoxFS", ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "TestSupport"]),
         tests("FileSystemCheck", ["FileSystemCheck", "BlockDevice", "DiskFormat", "TestSupport"]),
         tests("ImageTools", ["ImageTools", "RedoxFS", "BlockDevice", "DiskFormat", "Platform", "TestSupport"]),
