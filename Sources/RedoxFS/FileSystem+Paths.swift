@@ -84,10 +84,10 @@ extension FileSystem {
     /// Part of a file as an array; shorter than `count` at the end of the file.
     public func read(_ node: NodeID, at offset: UInt64 = 0, count: Int) throws(FileSystemError) -> [UInt8] {
         var result = [UInt8](repeating: 0, count: count)
-        let read = try result.withMutableRawBytes { (bytes) throws(FileSystemError) -> Int in
+        let done = try result.withMutableRawBytes { (bytes) throws(FileSystemError) -> Int in
             try read(node, at: offset, into: &bytes)
         }
-        result.removeLast(count - read)
+        result.removeLast(count - done)
         return result
     }
 
