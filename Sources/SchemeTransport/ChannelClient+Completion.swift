@@ -1,13 +1,12 @@
 import Platform
 import SchemeProtocol
+import Synchronization
 
 /// What draining threads share, behind the completion lock.
 struct CompletionSide {
     let sleeper: Sleeper
     var head: UInt32
     var eventHead: UInt32
-    /// Completions that the client gives itself, without the server.
-    var local: [(tag: UInt32, errno: Int32)] = []
     var violations = ProtocolViolations()
 
     init(_ request: SharedMapping, _ reply: SharedMapping) {
@@ -40,20 +39,31 @@ extension ChannelClient {
             if spinNanoseconds > 0, side.sleeper.spin(head: side.head, nanoseconds: spinNanoseconds) {
                 return drain(&side, limit, body)
             }
-            side.sleeper.sleep(head: side.head, nanoseconds: nanoseconds)
+            isSleeping.store(true, ordering: .sequentiallyConsistent)
+            if isWoken.exchange(false, ordering: .sequentiallyConsistent) == false {
+                side.sleeper.sleep(head: side.head, nanoseconds: nanoseconds)
+            }
+            isSleeping.store(false, ordering: .sequentiallyConsistent)
             return drain(&side, limit, body)
         } ?? 0
     }
 
-    /// Wakes whoever sleeps in `waitAndDrain`: for the end of a process, or a completion given by the client itself.
+    /// Wakes whoever sleeps in `waitAndDrain`, or is about to: for the end of a process, or a completion given by the client
+    /// itself. If nobody does, the next sleep ends at once.
     public func wakeDrainer() {
-        reply.futexWake(ChannelLayout.completionTailOffset, count: Int32.max)
+        isWoken.store(true, ordering: .sequentiallyConsistent)
+        while isSleeping.load(ordering: .sequentiallyConsistent) {
+            reply.futexWake(ChannelLayout.completionTailOffset, count: Int32.max)
+            SystemCall.sleep(nanoseconds: 20_000)
+        }
         if let clientBell { SystemCall.signalEvent(clientBell.rawValue) }
     }
 
     /// Announces that this thread polls `clientBell`. False if there is something to drain first.
     public func prepareToPoll() -> Bool {
-        completion.withLockIfAvailable { $0.local.isEmpty && $0.sleeper.prepareToPoll(head: $0.head) } ?? false
+        completion.withLockIfAvailable { side in
+            local.withLock { $0.isEmpty } && side.sleeper.prepareToPoll(head: side.head)
+        } ?? false
     }
 
     /// Ends the announcement: after poll, before draining.
@@ -124,8 +134,8 @@ extension ChannelClient {
 
     func drain(_ side: inout CompletionSide, _ limit: Int, _ body: (Completion) -> Void) -> Int {
         var done = 0
-        while done < limit, let local = side.local.popLast() {
-            if let completion = takeLocal(local.tag, local.errno) {
+        while done < limit, let given = local.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) {
+            if let completion = takeLocal(given.tag, given.errno) {
                 body(completion)
                 done += 1
             }

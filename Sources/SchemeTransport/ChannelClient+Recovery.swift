@@ -33,7 +33,7 @@ extension ChannelClient {
             submission.withLock { side in
                 for worker in 0..<ProtocolLimits.maximumWorkers { blame(worker, &side) }
                 for tag in 0..<UInt32(layout.geometry.recordCount) {
-                    if endWithEpoch(tag, &side) { completionSide.local.append((tag, Self.connectionReset)) }
+                    if endWithEpoch(tag, &side) { local.withLock { $0.append((tag, Self.connectionReset)) } }
                 }
                 request.store32(ChannelLayout.startPositionOffset, side.tail)
                 request.store32Releasing(ChannelLayout.epochOffset, incarnation)
@@ -153,7 +153,7 @@ extension ChannelClient {
     ///
     /// Only while no server runs, or for requests that the running one wasn't given.
     public func failLocally(_ record: RequestRecord, errno: Int32) {
-        completion.withLock { $0.local.append((record.tag, errno)) }
+        local.withLock { $0.append((record.tag, errno)) }
         submission.withLock { side in side.held.removeAll { $0 == record.tag } }
         wakeDrainer()
     }

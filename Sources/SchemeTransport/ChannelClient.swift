@@ -1,5 +1,6 @@
 import Platform
 import SchemeProtocol
+import Synchronization
 import SystemPackage
 
 /// The client's side of a channel: it writes requests, the server answers them.
@@ -37,6 +38,12 @@ public final class ChannelClient: @unchecked Sendable {
 
     let submission: Locked<SubmissionSide>
     let completion: Locked<CompletionSide>
+    /// Completions that the client gives itself, without the server.
+    let local = Locked<[(tag: UInt32, errno: Int32)]>([])
+    /// A thread sleeps in `waitAndDrain`, or is about to.
+    let isSleeping = Atomic(false)
+    /// Such a thread was asked to come back.
+    let isWoken = Atomic(false)
 
     /// Sets up a new channel: makes both memories, maps them, and seals the request memory so that nobody else ever writes it.
     ///

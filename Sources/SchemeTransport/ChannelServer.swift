@@ -77,25 +77,37 @@ public final class ChannelServer: @unchecked Sendable {
     // MARK: Beginning and ending
 
     /// Waits until the client is ready for this epoch, then begins where it says. False if the limit passed, or `stop` was called.
+    ///
+    /// With several threads each calls it: one waits, the others wait for that one.
     public func begin(epoch: UInt32, nanoseconds: UInt64? = nil) -> Bool {
+        taking.withLock { side in
+            if side.hasBegun { return !isStopped }
+            guard awaitEpoch(epoch, nanoseconds) else { return false }
+            side.head = request.load32(ChannelLayout.startPositionOffset)
+            side.hasBegun = true
+            reply.store32Releasing(ChannelLayout.submissionHeadOffset, side.head)
+            return true
+        }
+    }
+
+    private func awaitEpoch(_ epoch: UInt32, _ nanoseconds: UInt64?) -> Bool {
         let end = nanoseconds.map { Clock.monotonicNanoseconds() &+ $0 }
         while true {
             let now = request.load32Acquiring(ChannelLayout.epochOffset)
-            if Int32(bitPattern: now &- epoch) >= 0 { break }
+            if Int32(bitPattern: now &- epoch) >= 0 { return true }
             if isStopping.load(ordering: .acquiring) { return false }
             if let end, Clock.monotonicNanoseconds() >= end { return false }
             request.futexWait(ChannelLayout.epochOffset, while: now, nanoseconds: 50_000_000)
         }
-        let start = request.load32(ChannelLayout.startPositionOffset)
-        taking.withLock { $0.head = start }
-        reply.store32Releasing(ChannelLayout.submissionHeadOffset, start)
-        return true
     }
 
     /// Goes on in the epoch of the client at the position that the reply memory has: a new channel, or one whose server lives.
     public func beginWhereItStands() {
         let head = reply.load32(ChannelLayout.submissionHeadOffset)
-        taking.withLock { $0.head = head }
+        taking.withLock { side in
+            side.head = head
+            side.hasBegun = true
+        }
     }
 
     /// Says that the server serves, and which sequence number its durable state holds.
@@ -315,6 +327,7 @@ public final class ChannelServer: @unchecked Sendable {
 private struct TakingSide {
     let sleeper: Sleeper
     var head: UInt32
+    var hasBegun = false
 }
 
 /// What answering threads share.

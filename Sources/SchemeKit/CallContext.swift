@@ -1,0 +1,83 @@
+@_exported public import SchemeProtocol
+@_exported public import SystemPackage
+import SchemeTransport
+
+/// Who calls, when, and what the scheme says about the call beside its result.
+public struct CallContext {
+    /// The caller's user.
+    public let uid: UInt32
+    /// The caller's group. Supplementary groups don't come here: the kernel has checked permissions.
+    public let gid: UInt32
+    /// The caller's process, or 0.
+    public let pid: UInt32
+    /// The time of the call: what a scheme stamps on what it changes, so that a replay gives the same.
+    public let time: WireTime
+    /// The same for as long as the request isn't answered, also in the next incarnation; different for every request of a
+    /// channel that isn't answered.
+    public let requestID: UInt64
+    /// The node that the call is about, or 0.
+    public let node: UInt64
+    /// The call's file flags: `OpenFlags`.
+    public let flags: UInt32
+    /// The number of the channel that the request came through.
+    public let channel: UInt32
+    /// The request was acknowledged by an earlier incarnation, and is repeated: `replaySequence` is the number it had.
+    public let isReplay: Bool
+    /// The request was with an incarnation that died before it answered: it may have begun.
+    public let isResubmitted: Bool
+    /// The number the request had when it was first applied, in a replay.
+    public let replaySequence: UInt64
+    /// Set-user-id, set-group-id and file capabilities must be dropped.
+    public let killPrivileges: Bool
+    /// A page written back by the kernel, not by the caller.
+    public let isFromCache: Bool
+
+    /// Set by a scheme with durable state when the call changed something: the number of the change, taken at the moment when it
+    /// was applied. The request is then kept by the client until `SchemeHost.reportCommitted` has reached it.
+    public var sequence: UInt64
+    /// What the kernel may do with an opened file: set by open and create.
+    public var opened: OpenedFlags = []
+    /// Nodes whose waiting calls should be tried again.
+    public private(set) var wokenNodes: [UInt64] = []
+
+    /// Has calls that wait on this node tried again, and its readiness told to who polls, after this call.
+    public mutating func wake(_ node: UInt64) { wokenNodes.append(node) }
+
+    init(_ request: IncomingRequest, channel: UInt32) {
+        uid = request.entry.uid
+        gid = request.entry.gid
+        pid = request.arguments.pid
+        node = request.entry.node
+        flags = request.arguments.flags
+        time = request.time
+        requestID = UInt64(request.tag) | UInt64(request.entry.generation) << 32
+        self.channel = channel
+        isReplay = request.isReplay
+        isResubmitted = request.entry.flags.contains(.resubmitted)
+        replaySequence = request.isReplay ? request.arguments.sequence : 0
+        killPrivileges = request.entry.flags.contains(.killPrivileges)
+        isFromCache = request.entry.flags.contains(.fromCache)
+        sequence = 0
+    }
+
+    /// A context made by hand, for tests of a scheme without a channel.
+    public init(
+        uid: UInt32 = 0, gid: UInt32 = 0, time: WireTime = WireTime(seconds: 0, nanoseconds: 0), requestID: UInt64 = 0,
+        node: UInt64 = 0, flags: UInt32 = 0
+    ) {
+        self.uid = uid
+        self.gid = gid
+        pid = 0
+        self.node = node
+        self.flags = flags
+        self.time = time
+        self.requestID = requestID
+        channel = 0
+        isReplay = false
+        isResubmitted = false
+        replaySequence = 0
+        killPrivileges = false
+        isFromCache = false
+        sequence = 0
+    }
+}

@@ -1,0 +1,256 @@
+import Platform
+import SchemeProtocol
+import SchemeTransport
+import SystemPackage
+
+/// Turns requests into calls of a scheme, and their results into completions. One for all channels of a server.
+///
+/// Waiting calls are kept here, so that no thread waits with them. A change gets its number inside the scheme; completions with
+/// numbers are posted in their order (`SequenceOrder`), as a client that repeats them must find no gap.
+public final class Dispatcher: Sendable {
+    /// A request with the channel that it came through.
+    struct Taken: Sendable {
+        let request: IncomingRequest
+        let server: ChannelServer
+    }
+
+    /// What a call gave.
+    struct Outcome {
+        var result: Int64 = 0
+        var replyBytes = 0
+        var value0: UInt64 = 0
+        var value1: UInt64 = 0
+    }
+
+    let scheme: any NodeScheme
+    let order: SequenceOrder
+    private let serial = Locked(())
+    private let isSerial: Bool
+    private let parked = Locked(ParkedCalls())
+    private let adoptions = Locked<[Adoption]>([])
+    private let beforeCall: (@Sendable (IncomingRequest) -> Void)?
+
+    struct Adoption: Sendable {
+        let node: UInt64
+        let generation: UInt64
+        let handle: UInt64
+        let flags: UInt32
+    }
+
+    /// A dispatcher for a scheme.
+    ///
+    /// - Parameter beforeCall: sees each request before the scheme does: for faults that are set on purpose.
+    public init(_ scheme: any NodeScheme, beforeCall: (@Sendable (IncomingRequest) -> Void)? = nil) {
+        self.scheme = scheme
+        self.beforeCall = beforeCall
+        isSerial = scheme.isSerial
+        order = SequenceOrder(after: scheme.recoveredSequence)
+    }
+
+    /// Handles a request: answers it, or keeps it until its node is woken.
+    public func handle(_ request: IncomingRequest, from server: ChannelServer, scratch: AlignedBuffer) {
+        beforeCall?(request)
+        if request.opcode == .cancel {
+            cancel(request, server)
+            return
+        }
+        let woken = attempt(Taken(request: request, server: server), scratch)
+        if !woken.isEmpty { retry(woken, scratch) }
+    }
+
+    /// Tries the calls again that wait on a node, and tells who polls it.
+    public func wake(_ node: UInt64) { retry([node], AlignedBuffer(byteCount: CallNames.scratchBytes)) }
+
+    /// Remembers that somebody wants to be told of events on a handle.
+    func watch(_ taken: Taken, events: UInt32) {
+        parked.withLock { $0.watch(taken, events: events) }
+    }
+
+    /// Forgets what waits or watches through a channel that ends: the calls stay unanswered.
+    public func forget(channel server: ChannelServer) {
+        parked.withLock { $0.forget { $0.server === server } }
+    }
+
+    /// One attempt; returns the nodes that it woke. The request is answered afterwards, or kept.
+    private func attempt(_ taken: Taken, _ scratch: AlignedBuffer) -> [UInt64] {
+        let request = taken.request
+        var context = CallContext(request, channel: taken.server.number)
+        do throws(Errno) {
+            let outcome = try exclusively { () throws(Errno) in try perform(taken, scratch, &context) }
+            finishReplay(request)
+            let opened = context.opened.rawValue
+            answer(taken, context.sequence) {
+                taken.server.complete(
+                    request, result: outcome.result, replyBytes: outcome.replyBytes, sequence: context.sequence,
+                    value0: opened != 0 ? opened : outcome.value0, value1: outcome.value1)
+            }
+        } catch .wouldBlock where mayPark(request) {
+            parked.withLock { $0.park(taken) }
+            taken.server.park(request)
+        } catch {
+            let code = error.rawValue
+            answer(taken, context.sequence) {
+                taken.server.complete(
+                    request, result: code > 0 ? -Int64(code) : -Int64(Errno.ioError.rawValue),
+                    sequence: context.sequence)
+            }
+        }
+        return context.wokenNodes
+    }
+
+    private func answer(_ taken: Taken, _ sequence: UInt64, _ post: () -> Void) {
+        if taken.request.isReplay {
+            post()
+            order.advance(to: taken.request.arguments.sequence)
+        } else if sequence == 0 {
+            post()
+        } else {
+            order.post(sequence, post)
+        }
+    }
+
+    /// A call that comes from the control loop, not from a channel.
+    func administer<Result>(_ body: (any NodeScheme) throws(Errno) -> Result) throws(Errno) -> Result {
+        try exclusively { () throws(Errno) in try body(scheme) }
+    }
+
+    /// The scheme's settings and figures.
+    func report() throws(ChannelError) -> [ControlMessage.Field] {
+        do throws(Errno) {
+            return try exclusively { () throws(Errno) in scheme.report() }
+        } catch {
+            throw .system(error, call: "report")
+        }
+    }
+
+    private func exclusively<Result>(_ body: () throws(Errno) -> Result) throws(Errno) -> Result {
+        guard isSerial else { return try body() }
+        return try serial.withLock { _ throws(Errno) in try body() }
+    }
+
+    /// Whether the caller waits rather than get EAGAIN.
+    private func mayPark(_ request: IncomingRequest) -> Bool {
+        switch request.opcode {
+        case .setlk, .flock: request.arguments.flags & 1 != 0
+        case .read, .write, .open, .openat, .call: request.arguments.flags & OpenFlags.nonBlocking == 0
+        default: false
+        }
+    }
+
+    private func retry(_ nodes: [UInt64], _ scratch: AlignedBuffer) {
+        var pending = nodes
+        // Each attempt may wake further nodes; a node in the list twice finds nobody the second time.
+        while let node = pending.popLast() {
+            for taken in parked.withLock({ $0.takeAll(node) }) { pending += attempt(taken, scratch) }
+            for watch in parked.withLock({ $0.watches(node) }) { notify(watch) }
+        }
+    }
+
+    private func notify(_ watch: ParkedCalls.Watch) {
+        var context = CallContext(watch.taken.request, channel: watch.taken.server.number)
+        let request = watch.taken.request
+        let ready: UInt32
+        do throws(Errno) {
+            ready = try exclusively { () throws(Errno) in
+                try scheme.poll(
+                    request.entry.node, handle: request.entry.handle, events: watch.events, &context)
+            }
+        } catch {
+            ready = PollEvents.error
+        }
+        guard ready != 0 else { return }
+        parked.withLock { $0.unwatch(watch) }
+        watch.taken.server.post(
+            EventEntry(.ready, flags: ready, node: request.entry.node, handle: request.entry.handle))
+    }
+
+    private func cancel(_ request: IncomingRequest, _ server: ChannelServer) {
+        let target = parked.withLock {
+            $0.take { taken in
+                taken.server === server && UInt64(taken.request.tag) == request.arguments.word0
+                    && UInt64(taken.request.entry.generation) == request.arguments.word1
+            }
+        }
+        if let target {
+            server.complete(target.request, result: -Int64(Errno.interrupted.rawValue))
+        }
+        server.complete(request, result: target == nil ? 0 : 1)
+    }
+
+    // MARK: Handing over
+
+    /// Offers a handle of the last incarnation to the scheme, or keeps it for when the replay has made its node.
+    func adopt(_ adoption: Adoption, _ context: inout CallContext) throws(Errno) {
+        do throws(Errno) {
+            try scheme.adopt(
+                adoption.node, generation: adoption.generation, handle: adoption.handle, flags: adoption.flags, &context
+            )
+        } catch .noSuchFileOrDirectory {
+            adoptions.withLock { $0.append(adoption) }
+        } catch .staleNFSFileHandle {
+            adoptions.withLock { $0.append(adoption) }
+        }
+    }
+
+    private func finishReplay(_ request: IncomingRequest) {
+        guard request.isReplay else { return }
+        let waiting = adoptions.withLock { list in
+            defer { list = [] }
+            return list
+        }
+        for adoption in waiting {
+            var context = CallContext(request, channel: 0)
+            // What fails again is kept again; other errors mean that the handle is lost, and its use tells so (EBADF).
+            try? adopt(adoption, &context)
+        }
+    }
+
+    func clearAdoptions() { adoptions.withLock { $0 = [] } }
+}
+
+/// Calls that wait, and who watches, by node.
+struct ParkedCalls {
+    struct Watch: Sendable {
+        let taken: Dispatcher.Taken
+        let events: UInt32
+    }
+    private var calls: [UInt64: [Dispatcher.Taken]] = [:]
+    private var watchers: [UInt64: [Watch]] = [:]
+
+    mutating func park(_ taken: Dispatcher.Taken) { calls[taken.request.entry.node, default: []].append(taken) }
+
+    mutating func takeAll(_ node: UInt64) -> [Dispatcher.Taken] { calls.removeValue(forKey: node) ?? [] }
+
+    mutating func take(_ isWanted: (Dispatcher.Taken) -> Bool) -> Dispatcher.Taken? {
+        for (node, list) in calls {
+            guard let index = list.firstIndex(where: isWanted) else { continue }
+            return calls[node]?.remove(at: index)
+        }
+        return nil
+    }
+
+    mutating func watch(_ taken: Dispatcher.Taken, events: UInt32) {
+        let node = taken.request.entry.node
+        var list = watchers[node] ?? []
+        list.removeAll {
+            $0.taken.request.entry.handle == taken.request.entry.handle && $0.taken.server === taken.server
+        }
+        list.append(Watch(taken: taken, events: events))
+        watchers[node] = list
+    }
+
+    func watches(_ node: UInt64) -> [Watch] { watchers[node] ?? [] }
+
+    mutating func unwatch(_ watch: Watch) {
+        let node = watch.taken.request.entry.node
+        watchers[node]?.removeAll {
+            $0.taken.request.entry.handle == watch.taken.request.entry.handle && $0.taken.server === watch.taken.server
+        }
+        if watchers[node]?.isEmpty ?? false { watchers[node] = nil }
+    }
+
+    mutating func forget(_ isGone: (Dispatcher.Taken) -> Bool) {
+        calls = calls.mapValues { $0.filter { !isGone($0) } }.filter { !$0.value.isEmpty }
+        watchers = watchers.mapValues { $0.filter { !isGone($0.taken) } }.filter { !$0.value.isEmpty }
+    }
+}

@@ -1,0 +1,197 @@
+import Platform
+import SchemeProtocol
+import SchemeTransport
+import SystemPackage
+
+/// An open file of another scheme. Closed when it is let go.
+public final class RemoteFile: Sendable {
+    private let client: SchemeClient
+    private let handle: UInt64
+
+    init(_ client: SchemeClient, handle: UInt64) {
+        self.client = client
+        self.handle = handle
+    }
+
+    deinit {
+        guard let node = try? client.node(handle) else { return }
+        client.forget(handle)
+        if let slot = try? client.reserve(payloadBytes: 0, replyBytes: 0),
+            let completion = try? client.call(slot, SubmissionEntry(.close, node: node, handle: handle))
+        {
+            client.channel.release(completion)
+        }
+    }
+
+    /// Attributes; `size` is what a disk has.
+    public func attributes() throws(Errno) -> NodeAttributes {
+        let channel = client.channel
+        let slot = try client.reserve(payloadBytes: 0, replyBytes: 0)
+        let completion = try client.call(slot, SubmissionEntry(.fstat, node: try client.node(handle), handle: handle))
+        defer { client.channel.release(completion) }
+        if let code = completion.errno { throw Errno(rawValue: code) }
+        // Copied before it is read: the server can still write there.
+        var copy = InlineArray<14, UInt64>(repeating: 0)
+        let reply = channel.reply(completion)
+        guard reply.byteCount >= NodeAttributes.byteCount else { throw .ioError }
+        for index in 0..<14 {
+            copy[index] = unsafe reply.unsafeLoadUnaligned(fromByteOffset: 8 * index, as: UInt64.self)
+        }
+        let span = copy.span
+        guard let attributes = NodeAttributes(decoding: unsafe span.bytes) else { throw .ioError }
+        return attributes
+    }
+
+    /// Reads at an offset until the buffer is full or the file ends; returns the count.
+    ///
+    /// Transfers of more than 1 MiB are several requests, in flight at once.
+    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(Errno) -> Int {
+        let node = try client.node(handle)
+        let channel = client.channel
+        var done = 0
+        while done < buffer.byteCount {
+            var slots: [(slot: RequestSlot, count: Int)] = []
+            var submitted = done
+            while submitted < buffer.byteCount, slots.count < Self.depth {
+                let count = min(buffer.byteCount - submitted, ProtocolLimits.maximumTransferBytes)
+                let slot = try reserveAnother(payloadBytes: 0, replyBytes: count, isFirst: slots.isEmpty)
+                guard let slot else { break }
+                client.begin(
+                    slot,
+                    SubmissionEntry(
+                        .read, node: node, handle: handle, offset: offset &+ UInt64(submitted), length: UInt32(count)))
+                slots.append((slot, count))
+                submitted += count
+            }
+            var failure: Errno?
+            var isShort = false
+            for (slot, count) in slots {
+                let completion = client.finish(slot)
+                let bytes = channel.reply(completion)
+                if let code = completion.errno {
+                    failure = failure ?? Errno(rawValue: code)
+                } else if failure == nil, !isShort {
+                    buffer.copyBytes(from: bytes, at: done)
+                    done += bytes.byteCount
+                    isShort = bytes.byteCount < count
+                }
+                client.channel.release(completion)
+            }
+            if let failure { throw failure }
+            if isShort { return done }
+        }
+        return done
+    }
+
+    /// Writes all bytes at an offset.
+    public func write(at offset: UInt64, _ bytes: RawSpan) throws(Errno) {
+        let node = try client.node(handle)
+        let channel = client.channel
+        var done = 0
+        while done < bytes.byteCount {
+            var slots: [(slot: RequestSlot, count: Int)] = []
+            while done < bytes.byteCount, slots.count < Self.depth {
+                let count = min(bytes.byteCount - done, ProtocolLimits.maximumTransferBytes)
+                guard let slot = try reserveAnother(payloadBytes: count, replyBytes: 0, isFirst: slots.isEmpty) else {
+                    break
+                }
+                var payload = channel.payload(slot)
+                payload.copyBytes(from: bytes.extracting(done..<(done + count)))
+                begin(slot, node, offset &+ UInt64(done), count)
+                slots.append((slot, count))
+                done += count
+            }
+            try finishWrites(slots)
+        }
+    }
+
+    /// Writes slices one after another from an offset on, gathered into as few requests as possible, several in flight at once.
+    public func write(at offset: UInt64, _ slices: [BufferSlice]) throws(Errno) {
+        let node = try client.node(handle)
+        let channel = client.channel
+        var next = 0
+        var skip = 0
+        var position = offset
+        while next < slices.count {
+            var slots: [(slot: RequestSlot, count: Int)] = []
+            while next < slices.count, slots.count < Self.depth {
+                var count = -skip
+                for slice in slices[next...] {
+                    count += slice.byteCount
+                    if count >= ProtocolLimits.maximumTransferBytes { break }
+                }
+                count = min(count, ProtocolLimits.maximumTransferBytes)
+                if count == 0 { next += 1; skip = 0; continue }
+                guard let slot = try reserveAnother(payloadBytes: count, replyBytes: 0, isFirst: slots.isEmpty) else {
+                    break
+                }
+                var payload = channel.payload(slot)
+                var filled = 0
+                while filled < count {
+                    let slice = slices[next]
+                    let part = min(slice.byteCount - skip, count - filled)
+                    payload.copyBytes(from: slice.bytes.extracting(skip..<(skip + part)), at: filled)
+                    filled += part
+                    skip += part
+                    if skip == slice.byteCount { next += 1; skip = 0 }
+                }
+                begin(slot, node, position, count)
+                slots.append((slot, count))
+                position &+= UInt64(count)
+            }
+            try finishWrites(slots)
+        }
+    }
+
+    /// Makes everything written before durable.
+    public func synchronize() throws(Errno) {
+        try simple(SubmissionEntry(.fsync, node: try client.node(handle), handle: handle))
+    }
+
+    /// Says that a range's contents aren't needed any more; it may read as zeros from then on.
+    public func discard(at offset: UInt64, byteCount: UInt64) throws(Errno) {
+        let punchHoleAndKeepSize: UInt32 = 3
+        try simple(
+            SubmissionEntry(.fallocate, node: try client.node(handle), handle: handle, offset: offset),
+            RequestArguments(flags: punchHoleAndKeepSize, word0: byteCount))
+    }
+
+    /// Requests of one call that are in flight at once: enough to keep both sides busy.
+    private static let depth = 4
+
+    private func simple(
+        _ entry: SubmissionEntry, _ arguments: RequestArguments = RequestArguments()
+    ) throws(Errno) {
+        let slot = try client.reserve(payloadBytes: 0, replyBytes: 0)
+        let completion = try client.call(slot, entry, arguments)
+        client.channel.release(completion)
+        if let code = completion.errno { throw Errno(rawValue: code) }
+    }
+
+    /// The first slot of a batch is waited for; a further one is taken only if there is room, so that batches can't wait for each
+    /// other's rooms.
+    private func reserveAnother(payloadBytes: Int, replyBytes: Int, isFirst: Bool) throws(Errno) -> RequestSlot? {
+        isFirst
+            ? try client.reserve(payloadBytes: payloadBytes, replyBytes: replyBytes)
+            : client.channel.reserve(payloadBytes: payloadBytes, replyBytes: replyBytes)
+    }
+
+    private func begin(_ slot: RequestSlot, _ node: UInt64, _ offset: UInt64, _ count: Int) {
+        client.begin(
+            slot, SubmissionEntry(.write, node: node, handle: handle, offset: offset), payload: 0..<count)
+    }
+
+    private func finishWrites(_ slots: [(slot: RequestSlot, count: Int)]) throws(Errno) {
+        var failure: Errno?
+        for (slot, count) in slots {
+            let completion = client.finish(slot)
+            if let code = completion.errno {
+                failure = failure ?? Errno(rawValue: code)
+            } else if completion.result != Int64(count) {
+                failure = failure ?? .ioError
+            }
+            client.channel.release(completion)
+        }
+        if let failure { throw failure }
+    }
+}

@@ -1,0 +1,166 @@
+import Platform
+import SchemeProtocol
+import SchemeTransport
+import Synchronization
+import SystemPackage
+
+/// What a scheme may ask of the process it runs in. Any thread.
+public final class SchemeHost: Sendable {
+    private let dispatcher = Locked<Dispatcher?>(nil)
+    private let channels = Locked<[ChannelServer]>([])
+    let control: ControlSocket?
+
+    init(control: ControlSocket?) { self.control = control }
+
+    /// Has calls that wait on a node tried again, and its readiness told to who polls.
+    public func wake(_ node: UInt64) { dispatcher.withLock { $0 }?.wake(node) }
+
+    /// Reports everything up to a sequence number as durable: clients forget those requests. Call `waitUntilPosted` before the
+    /// commit that covers them.
+    public func reportCommitted(_ sequence: UInt64) {
+        for channel in channels.withLock({ $0 }) { channel.reportCommitted(sequence) }
+    }
+
+    /// Waits until the completions of all changes up to a number are posted. To be called by a commit of its own accord (a timer,
+    /// a full log) before it makes them durable, without any lock that a call needs to be answered.
+    public func waitUntilPosted(_ sequence: UInt64) { dispatcher.withLock { $0 }?.order.wait(for: sequence) }
+
+    /// Tells clients that cached data of a node is no longer right.
+    public func invalidate(_ node: UInt64, from offset: UInt64 = 0) {
+        for channel in channels.withLock({ $0 }) {
+            channel.post(EventEntry(.invalidateData, node: node, value: offset))
+        }
+    }
+
+    /// Tells clients that cached entries of a directory are no longer right.
+    public func invalidateDirectory(_ node: UInt64) {
+        for channel in channels.withLock({ $0 }) { channel.post(EventEntry(.invalidateDirectory, node: node)) }
+    }
+
+    /// Writes a line to the supervisor's log. Doesn't wait: a line that there is no room for is lost.
+    public func log(_ message: String) {
+        try? control?.send(ControlMessage(.log, fields: [.init("message", message)]), wait: false)
+    }
+
+    /// Has the supervisor keep a descriptor for the next incarnation under a name; it then comes with the start.
+    public func hold(_ name: String, _ descriptor: Int32) throws(ChannelError) {
+        try control?.send(ControlMessage(.hold), descriptors: [(name, descriptor)])
+    }
+
+    func set(_ dispatcher: Dispatcher) { self.dispatcher.withLock { $0 = dispatcher } }
+
+    func add(_ channel: ChannelServer) { channels.withLock { $0.append(channel) } }
+
+    func remove(_ channel: ChannelServer) { channels.withLock { $0.removeAll { $0 === channel } } }
+
+    func allChannels() -> [ChannelServer] { channels.withLock { $0 } }
+}
+
+/// How a scheme is started: what the supervisor told it.
+public struct SchemeStart: Sendable {
+    /// Which start of the scheme this is, from 1.
+    public let incarnation: UInt32
+    /// What the scheme may ask of its process.
+    public let host: SchemeHost
+    /// Introductions to other schemes.
+    public let connector: SchemeConnector
+    private let received: ReceivedControl
+
+    init(_ received: ReceivedControl, host: SchemeHost, connector: SchemeConnector) {
+        self.received = received
+        self.host = host
+        self.connector = connector
+        incarnation = UInt32(truncatingIfNeeded: received.message.number)
+    }
+
+    /// The name under which the scheme is served.
+    public var name: String { received.message["scheme"] ?? "" }
+
+    /// A setting; nil if it isn't there.
+    public func setting(_ key: String) -> String? { received.message[key] }
+
+    /// A setting that must be there.
+    public func requiredSetting(_ key: String) throws(SchemeStartError) -> String {
+        guard let value = received.message[key] else { throw .missingSetting(key) }
+        return value
+    }
+
+    /// All settings.
+    public var settings: [ControlMessage.Field] { received.message.fields }
+
+    /// An inherited descriptor; nil if it isn't there.
+    public func descriptor(_ name: String) -> SharedDescriptor? { received.descriptor(name) }
+
+    /// An inherited descriptor that must be there.
+    public func requiredDescriptor(_ name: String) throws(SchemeStartError) -> SharedDescriptor {
+        guard let descriptor = received.descriptor(name) else { throw .missingDescriptor(name) }
+        return descriptor
+    }
+}
+
+/// Why a scheme can't start.
+public enum SchemeStartError: Error, Sendable {
+    /// The environment doesn't name a control socket: the program was started by hand, not by the supervisor.
+    case noControlSocket
+    /// The first message wasn't the configuration.
+    case noConfiguration
+    /// A setting isn't there.
+    case missingSetting(String)
+    /// A setting makes no sense.
+    case badSetting(String, value: String)
+    /// A descriptor isn't there.
+    case missingDescriptor(String)
+    /// A channel or the control socket failed.
+    case channel(ChannelError)
+    /// What the scheme serves can't be opened; the text says what.
+    case failed(Errno, String)
+
+    /// The errno that is reported.
+    public var errno: Errno {
+        switch self {
+        case .noControlSocket, .noConfiguration, .missingSetting, .badSetting, .missingDescriptor: .invalidArgument
+        case .channel(let error): error.errno
+        case .failed(let errno, _): errno
+        }
+    }
+}
+
+/// Memory that outlives the process: the supervisor holds it and gives it to the next incarnation.
+///
+/// For schemes without a durable state of their own (a pipe's contents). A process can die between any two stores, so what is
+/// in it must make sense at every instant: write data first, then the word that makes it count.
+public final class SchemeState: Sendable {
+    /// The memory.
+    public let memory: SharedMapping
+    /// Whether an earlier incarnation has used it; if not, it is all zeros.
+    public let isInherited: Bool
+
+    /// Gets the memory that the last incarnation left, or makes it and has the supervisor hold it.
+    public init(_ start: SchemeStart, name: String = "state", byteCount: Int) throws(SchemeStartError) {
+        do {
+            if let inherited = start.descriptor(name) {
+                try SharedMemory.verify(inherited.rawValue, byteCount: byteCount)
+                memory = try SharedMapping(inherited.rawValue, byteCount: byteCount, writable: true)
+                isInherited = true
+            } else {
+                let descriptor = try SharedMemory.create(name: "scheme-state", byteCount: byteCount)
+                memory = try SharedMapping(descriptor.rawValue, byteCount: byteCount, writable: true)
+                isInherited = false
+                try start.host.hold(name, descriptor.rawValue)
+            }
+        } catch let error as ChannelError {
+            throw .channel(error)
+        } catch let error as Errno {
+            throw .failed(error, "state memory \(name)")
+        } catch {
+            throw .failed(.ioError, "state memory \(name)")
+        }
+    }
+
+    /// Memory for tests, held by nobody.
+    public init(byteCount: Int) throws(Errno) {
+        let descriptor = try SharedMemory.create(name: "scheme-state", byteCount: byteCount)
+        memory = try SharedMapping(descriptor.rawValue, byteCount: byteCount, writable: true)
+        isInherited = false
+    }
+}
