@@ -55,6 +55,7 @@ let package = Package(
         .target(name: "CLinux", path: "Sources/CLibraries/CLinux"),
         library("CLZ4", package: "liblz4", provider: "liblz4-dev"),
         library("CCrypto", package: "libcrypto", provider: "libssl-dev"),
+        library("CZstd", package: "libzstd", provider: "libzstd-dev"),
         library("CArgon2", package: "libargon2", provider: "libargon2-dev"),
         library("CFuse3", package: "fuse3", provider: "libfuse3-dev"),
 
@@ -74,9 +75,10 @@ let package = Package(
         module("SchemeProtocol"),
         module("SchemeTransport", ["SchemeProtocol", "Platform"]),
         module("SchemeKit", ["SchemeTransport", "SchemeProtocol", "Platform"]),
-        module("FuseBridge", ["SchemeProtocol", "Platform", "CFuse3", systemPackage]),
-        module("Sandbox", ["Platform"]),
-        module("Supervisor", ["Sandbox", "SchemeTransport", "SchemeProtocol", "Platform"]),
+        module("Router", ["SchemeTransport", "SchemeProtocol", "Platform", systemPackage]),
+        module("FuseBridge", ["Router", "SchemeTransport", "SchemeProtocol", "Platform", "CFuse3", systemPackage]),
+        module("Sandbox", ["Platform", "CLinux", systemPackage]),
+        module("Supervisor", ["Sandbox", "SchemeTransport", "SchemeProtocol", "Platform", systemPackage]),
 
         // The command line.
         .executableTarget(
@@ -89,15 +91,21 @@ let package = Package(
 
         // Tests.
         .target(
-            name: "TestSupport", dependencies: ["BlockDevice", "Platform"], path: "Tests/TestSupport",
+            name: "TestSupport",
+            dependencies: ["BlockDevice", "BlockCodec", "DiskFormat", "Platform", "CZstd", "CCrypto", systemPackage],
+            path: "Tests/TestSupport",
             swiftSettings: common),
         tests("Platform", ["Platform", "TestSupport"]),
-        tests("DiskFormat", ["DiskFormat"]),
+        tests("DiskFormat", ["DiskFormat", "BlockDevice", "TestSupport"]),
         tests("BlockDevice", ["BlockDevice", "TestSupport"]),
-        tests("BlockCodec", ["BlockCodec", "DiskFormat"]),
-        tests("RedoxFS", ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat"]),
-        tests("FileSystemCheck", ["FileSystemCheck", "BlockDevice", "DiskFormat"]),
+        tests("BlockCodec", ["BlockCodec", "BlockDevice", "DiskFormat", "TestSupport"]),
+        tests("RedoxFS", ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "TestSupport"]),
+        tests("FileSystemCheck", ["FileSystemCheck", "BlockDevice", "DiskFormat", "TestSupport"]),
         tests("ImageTools", ["ImageTools", "RedoxFS", "BlockDevice", "DiskFormat", "Platform", "TestSupport"]),
+        .executableTarget(
+            name: "escape-suite", dependencies: ["Sandbox", "Platform", "CLinux"], path: "Tests/EscapeSuite",
+            swiftSettings: common, linkerSettings: [.unsafeFlags(["-static-executable"])]),
+        tests("Sandbox", ["Sandbox", "Platform", "CLinux", systemPackage]),
         tests("FuseBridge", ["FuseBridge", "SchemeProtocol", "Platform", "CLinux", systemPackage]),
         tests("SchemeTransport", ["SchemeTransport", "SchemeProtocol", "Platform"]),
 

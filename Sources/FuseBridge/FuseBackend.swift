@@ -9,10 +9,13 @@ public struct FuseDirectoryEntry: ~Escapable {
     public var attributes: NodeAttributes
     /// Where a listing goes on behind this entry.
     public var next: UInt64
+    /// Attributes are more than node and file type: the kernel may keep them.
+    public var hasAttributes: Bool
 
     /// An entry over the name's memory.
     @_lifetime(copy name)
-    public init(name: RawSpan, attributes: NodeAttributes, next: UInt64) {
+    public init(name: RawSpan, attributes: NodeAttributes, next: UInt64, hasAttributes: Bool = true) {
+        self.hasAttributes = hasAttributes
         self.name = name
         self.attributes = attributes
         self.next = next
@@ -38,16 +41,13 @@ public struct FuseOpenedFile: Sendable, Equatable {
 public struct FuseReceiveBuffer {
     /// Start; page aligned.
     public var base: UnsafeMutableRawPointer
-    /// Bytes; at least `FuseSession.receiveByteCount`.
-    public var byteCount: Int
-    /// The backend's own mark.
-    public var token: UInt64
+    /// What the memory belongs to: the backend knows it.
+    public var owner: AnyObject
 
-    /// A buffer over memory that stays valid until it is given back.
-    public init(base: UnsafeMutableRawPointer, byteCount: Int, token: UInt64) {
-        unsafe self.base = base
-        unsafe self.byteCount = byteCount
-        unsafe self.token = token
+    /// A buffer of `FuseSession.receiveByteCount` bytes that stay valid until it is given back.
+    public init(base: UnsafeMutableRawPointer, owner: AnyObject) {
+        unsafe self.base = unsafe base
+        unsafe self.owner = owner
     }
 }
 
@@ -119,10 +119,13 @@ public protocol FuseBackend: AnyObject, Sendable {
         _ request: FuseRequest, node: UInt64, handle: UInt64, at offset: UInt64, byteCount: Int, flags: UInt32,
         _ reply: (UnsafeRawBufferPointer) -> Void
     ) throws(Errno)
-    /// Writes; returns how many bytes. If the bytes lie in a buffer of `takeReceiveBuffer`, `token` is its mark.
+    /// Writes; returns how many bytes.
+    ///
+    /// - Parameter buffer: the memory of `takeReceiveBuffer` in which the bytes lie, if they do. The backend may keep it by
+    ///   setting nil.
     func write(
         _ request: FuseRequest, node: UInt64, handle: UInt64, at offset: UInt64, _ bytes: UnsafeRawBufferPointer,
-        token: UInt64?, flags: UInt32, isCacheWrite: Bool, clearsPrivileges: Bool
+        in buffer: inout FuseReceiveBuffer?, flags: UInt32, isCacheWrite: Bool, clearsPrivileges: Bool
     ) throws(Errno) -> Int
     /// Makes the node's contents durable.
     func synchronize(_ request: FuseRequest, node: UInt64, handle: UInt64?, dataOnly: Bool) throws(Errno)
@@ -155,9 +158,9 @@ public protocol FuseBackend: AnyObject, Sendable {
     /// What statfs(2) shows.
     func statistics(_ request: FuseRequest, node: UInt64) throws(Errno) -> FileSystemFigures
 
-    /// An extended attribute's value. ENODATA if there is none.
+    /// An extended attribute's value. ENODATA if there is none; ERANGE if it has more than `limit` bytes, unless that is 0.
     func extendedAttribute(
-        _ request: FuseRequest, node: UInt64, name: RawSpan, _ reply: (UnsafeRawBufferPointer) -> Void
+        _ request: FuseRequest, node: UInt64, name: RawSpan, limit: Int, _ reply: (UnsafeRawBufferPointer) -> Void
     ) throws(Errno)
     /// Sets an extended attribute; flags are those of setxattr(2). `clearsGroupPrivilege`: an ACL set by somebody outside of the group.
     func setExtendedAttribute(
@@ -165,7 +168,7 @@ public protocol FuseBackend: AnyObject, Sendable {
     ) throws(Errno)
     /// The names of the extended attributes, each ended by a zero byte.
     func listExtendedAttributes(
-        _ request: FuseRequest, node: UInt64, _ reply: (UnsafeRawBufferPointer) -> Void
+        _ request: FuseRequest, node: UInt64, limit: Int, _ reply: (UnsafeRawBufferPointer) -> Void
     ) throws(Errno)
     /// Removes an extended attribute.
     func removeExtendedAttribute(_ request: FuseRequest, node: UInt64, name: RawSpan) throws(Errno)

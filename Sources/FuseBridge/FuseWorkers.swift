@@ -73,13 +73,23 @@ final class FuseWorkers: Sendable {
     }
 
     /// Waits until this thread is to read. False: the session has ended.
-    func becomeReader(_ worker: FuseWorker) -> Bool {
+    ///
+    /// - Parameter orIdle: called before it waits.
+    func becomeReader(_ worker: FuseWorker, orIdle prepare: () -> Void) -> Bool {
+        let isReader = state.withLock { state -> Bool in
+            guard !state.isStopped, !state.isReading else { return false }
+            state.isReading = true
+            worker.isReading = true
+            return true
+        }
+        if isReader { return true }
+        prepare()
         var isListed = false
         return state.wait(on: worker.wakeUp) { state -> Bool? in
             if state.isStopped { return false }
             if worker.isReading { return true }
             if isListed { return nil }
-            if !state.isReading {
+            if !state.isReading, !isListed {
                 state.isReading = true
                 worker.isReading = true
                 return true
@@ -116,8 +126,8 @@ final class FuseWorker: @unchecked Sendable {
     var isReading = false
     /// The request's bytes as the kernel wrote them.
     private(set) var raw = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
-    /// The receive buffer's mark, if it is the backend's.
-    private(set) var token: UInt64?
+    /// The receive buffer, if it is the backend's.
+    var lent: FuseReceiveBuffer?
     /// Where listings are encoded; grows to the largest that was asked for.
     private(set) var listing = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
     private var own = unsafe UnsafeMutableRawPointer(bitPattern: 0)
@@ -147,14 +157,20 @@ final class FuseWorker: @unchecked Sendable {
     /// The thread's loop.
     func serve() {
         asCurrent {
-            while isReading || session.workers.becomeReader(self) {
+            while isReading || waitForReading() {
                 guard receiveAndProcess() else {
                     session.workers.stop()
                     break
                 }
             }
         }
+        returnBuffer()
         session.workers.didEnd()
+    }
+
+    private func waitForReading() -> Bool {
+        if session.workers.becomeReader(self, orIdle: { returnBuffer() }) { return true }
+        return false
     }
 
     /// Another thread reads while this one waits.
@@ -175,25 +191,24 @@ final class FuseWorker: @unchecked Sendable {
 
     /// Reads one request and carries it out. False: the mount is gone.
     func receiveAndProcess() -> Bool {
+        if unsafe lent == nil { unsafe lent = session.backend.takeReceiveBuffer() }
         var buffer = unsafe fuse_buf()
-        let lent = unsafe session.backend.takeReceiveBuffer()
-        if let lent = unsafe lent {
-            unsafe buffer.mem = lent.base
-            unsafe token = lent.token
-        } else {
-            unsafe buffer.mem = ownBuffer()
-            token = nil
-        }
+        unsafe buffer.mem = unsafe lent?.base ?? ownBuffer()
         let result = unsafe fuse_session_receive_buf(session.session, &buffer)
         if result > 0 {
             unsafe raw = UnsafeRawBufferPointer(start: buffer.mem, count: Int(result))
             if !handleDirectly() { unsafe fuse_session_process_buf(session.session, &buffer) }
             unsafe raw = UnsafeRawBufferPointer(start: nil, count: 0)
         }
-        if let lent = unsafe lent { unsafe session.backend.giveReceiveBuffer(lent) }
         if unsafe fuse_session_exited(session.session) != 0 { return false }
         // An interrupted read is no end; a descriptor that fails for good is.
         return result > 0 || result == -EINTR || result == -EAGAIN
+    }
+
+    /// A thread that doesn't read keeps none of the backend's memory.
+    private func returnBuffer() {
+        guard let buffer = unsafe lent.take() else { return }
+        unsafe session.backend.giveReceiveBuffer(buffer)
     }
 
     private func ownBuffer() -> UnsafeMutableRawPointer {

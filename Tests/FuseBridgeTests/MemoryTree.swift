@@ -202,7 +202,7 @@ final class MemoryTree: FuseBackend {
 
     func write(
         _ request: FuseRequest, node: UInt64, handle: UInt64, at offset: UInt64, _ bytes: UnsafeRawBufferPointer,
-        token: UInt64?, flags: UInt32, isCacheWrite: Bool, clearsPrivileges: Bool
+        in buffer: inout FuseReceiveBuffer?, flags: UInt32, isCacheWrite: Bool, clearsPrivileges: Bool
     ) throws(Errno) -> Int {
         let (start, end) = (Int(offset), Int(offset) + bytes.count)
         return try self.node(node) { node in
@@ -265,7 +265,7 @@ final class MemoryTree: FuseBackend {
     }
 
     func extendedAttribute(
-        _ request: FuseRequest, node: UInt64, name: RawSpan, _ reply: (UnsafeRawBufferPointer) -> Void
+        _ request: FuseRequest, node: UInt64, name: RawSpan, limit: Int, _ reply: (UnsafeRawBufferPointer) -> Void
     ) throws(Errno) {
         let name = bytes(name)
         let value = try self.node(node) { node in node.extended[name] }
@@ -281,7 +281,7 @@ final class MemoryTree: FuseBackend {
     }
 
     func listExtendedAttributes(
-        _ request: FuseRequest, node: UInt64, _ reply: (UnsafeRawBufferPointer) -> Void
+        _ request: FuseRequest, node: UInt64, limit: Int, _ reply: (UnsafeRawBufferPointer) -> Void
     ) throws(Errno) {
         let names = try self.node(node) { node in node.extended.keys.reduce(into: []) { $0 += $1 + [0] } }
         unsafe names.withUnsafeBytes { unsafe reply($0) }

@@ -50,7 +50,8 @@ struct BlockReader: Sendable {
 
     /// The plain bytes of a block of any level, with the right hash. The pointer must be inside the file system.
     func readVerified(_ pointer: BlockPointer) throws(Fault) -> AlignedBuffer {
-        guard pointer.address.isInside(blocks: blockCount) else { throw .pointer }
+        guard pointer.address.isInside(blocks: blockCount), pointer.address.level <= Int(Limits.maximumRecordLevel)
+        else { throw .pointer }
         let buffer = AlignedBuffer(uninitializedByteCount: pointer.address.byteCount)
         try read(pointer.address.number, into: buffer, 0..<buffer.byteCount)
         let found = SeaHash.hash(buffer.bytes)

@@ -41,6 +41,15 @@ struct ImageWalk {
         walk(BlockClaim(pointer: roots.tree, kind: .tree(level: 3, firstNode: 0), node: 0), visitor)
     }
 
+    /// Goes through what a node points to; `chain` begins with the pointers of the node.
+    mutating func walkNode(_ node: UInt32, _ bytes: RawSpan, _ visitor: Visitor) {
+        forEachChild(ofNode: node, bytes) { pointer, kind in
+            if !pointer.isNull {
+                _ = walk(BlockClaim(pointer: pointer, kind: kind, node: node), visitor)
+            }
+        }
+    }
+
     private mutating func walkChain(
         _ first: BlockPointer, _ visitor: Visitor, _ kind: (Int) -> BlockClaim.Kind
     ) -> Bool {

@@ -7,14 +7,15 @@ import SystemPackage
 func addAttributeOperations(_ operations: inout fuse_lowlevel_ops) {
     unsafe operations.getxattr = { request, node, name, limit in
         unsafe FuseWorker.perform(request) { worker, backend, details throws(Errno) in
-            unsafe try backend.extendedAttribute(details, node: UInt64(node), name: unsafe span(name)) { value in
+            unsafe try backend.extendedAttribute(details, node: UInt64(node), name: unsafe span(name), limit: limit) {
+                value in
                 unsafe reply(request, value, limit)
             }
         }
     }
     unsafe operations.listxattr = { request, node, limit in
         unsafe FuseWorker.perform(request) { worker, backend, details throws(Errno) in
-            unsafe try backend.listExtendedAttributes(details, node: UInt64(node)) { names in
+            unsafe try backend.listExtendedAttributes(details, node: UInt64(node), limit: limit) { names in
                 unsafe reply(request, names, limit)
             }
         }

@@ -58,8 +58,9 @@ extension FuseWorker {
         _ entry: borrowing FuseDirectoryEntry, into target: UnsafeMutableRawBufferPointer, start: Int
     ) {
         if start > 0 {
-            // The kernel takes no reference to "." and "..".
-            unsafe target.storeBytes(of: entry.attributes.entry, as: fuse_entry_out.self)
+            // With node 0 the kernel takes the name alone.
+            let known = entry.hasAttributes ? entry.attributes.entry : fuse_entry_out()
+            unsafe target.storeBytes(of: known, as: fuse_entry_out.self)
         }
         unsafe target.storeBytes(of: entry.attributes.node, toByteOffset: start, as: UInt64.self)
         unsafe target.storeBytes(of: entry.next, toByteOffset: start + 8, as: UInt64.self)

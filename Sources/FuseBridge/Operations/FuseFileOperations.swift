@@ -90,7 +90,7 @@ private func addTransfers(_ operations: inout fuse_lowlevel_ops) {
             let flags = worker.argument(fuse_write_in.self)?.write_flags ?? 0
             let count = unsafe try backend.write(
                 details, node: UInt64(node), handle: file.fh, at: UInt64(offset),
-                unsafe UnsafeRawBufferPointer(start: bytes, count: byteCount), token: worker.token,
+                unsafe UnsafeRawBufferPointer(start: bytes, count: byteCount), in: &worker.lent,
                 flags: UInt32(bitPattern: file.flags), isCacheWrite: file.writepage != 0,
                 clearsPrivileges: flags & UInt32(FUSE_WRITE_KILL_SUIDGID) != 0)
             _ = unsafe fuse_reply_write(request, count)

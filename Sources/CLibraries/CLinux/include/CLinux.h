@@ -6,5 +6,7 @@
 #include "clinux_memory.h"
 #include "clinux_socket.h"
 #include "clinux_posix.h"
+#include "clinux_process.h"
+#include "clinux_spawn.h"
 
 #endif

@@ -1,0 +1,122 @@
+import Glibc
+import Router
+import SchemeProtocol
+import SystemPackage
+
+extension RouterBackend {
+    /// How long the kernel may trust what the router itself shows, in milliseconds: names stay, contents don't.
+    private static let systemNameValid: UInt32 = 1000
+    /// How long it may believe that a name isn't there, in a scheme that only this mount changes.
+    private static let absentNameValid: UInt32 = 86_400_000
+
+    /// The attributes of what the router itself shows.
+    func ownAttributes(_ target: Target, _ request: FuseRequest) throws(Errno) -> NodeAttributes {
+        let number: UInt64
+        let isDirectory: Bool
+        switch target {
+        case .root: (number, isDirectory) = (NodeNumbers.root, true)
+        case .system(let node):
+            number = UInt64(NodeNumbers.systemIndex) << 48 | SystemTree.number(node)
+            isDirectory = system.entries(node) != nil
+            if !isDirectory, system.contents(node) == nil { throw .staleNFSFileHandle }
+        case .scheme: throw .invalidArgument
+        }
+        return NodeAttributes(
+            node: number, mode: isDirectory ? S_IFDIR | 0o555 : S_IFREG | 0o444, links: isDirectory ? 2 : 1,
+            accessTime: request.time, modificationTime: request.time, changeTime: request.time,
+            attributesValid: 0, nameValid: Self.systemNameValid)
+    }
+
+    /// The node of a name.
+    public func lookup(_ request: FuseRequest, parent: UInt64, name: RawSpan) throws(Errno) -> NodeAttributes {
+        let target = try target(parent)
+        if isDot(name) { return try attributes(request, node: parent, handle: nil) }
+        switch target {
+        case .scheme(let route, let node):
+            let call = call(.lookup, request, node, payloadBytes: name.byteCount)
+            do throws(Errno) {
+                return try route.perform(
+                    call,
+                    {
+                        put(name, at: 0, into: &$0); return name.byteCount
+                    }
+                ) {
+                    answer throws(Errno) in try attributes(answer, route)
+                }
+            } catch .noSuchFileOrDirectory where !route.description.hasEvents {
+                return .absent(nameValid: Self.absentNameValid)
+            }
+        case .root:
+            let text = text(name)
+            if text == "sys" { return try ownAttributes(.system(.root), request) }
+            guard let route = router.route(named: text), route.index != 0 else { throw .noSuchFileOrDirectory }
+            return try rootAttributes(route, request)
+        case .system(let node):
+            let text = text(name)
+            guard let found = system.entries(node)?.first(where: { $0.name == text }) else {
+                throw .noSuchFileOrDirectory
+            }
+            return try ownAttributes(.system(found.node), request)
+        }
+    }
+
+    private func isDot(_ name: RawSpan) -> Bool {
+        unsafe name.byteCount == 1 && name.unsafeLoad(as: UInt8.self) == UInt8(ascii: ".")
+    }
+
+    private func text(_ name: RawSpan) -> String {
+        unsafe name.withUnsafeBytes { unsafe String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// A scheme's directory in the mount's root.
+    private func rootAttributes(_ route: SchemeRoute, _ request: FuseRequest) throws(Errno) -> NodeAttributes {
+        let call = call(.getattr, request, route.description.rootNode)
+        return try route.perform(call) { answer throws(Errno) in try attributes(answer, route) }
+    }
+
+    /// Attributes of a node.
+    public func attributes(_ request: FuseRequest, node: UInt64, handle: UInt64?) throws(Errno) -> NodeAttributes {
+        let target = try target(node)
+        guard case .scheme(let route, let number) = target else { return try ownAttributes(target, request) }
+        let call = call(.getattr, request, number, handle: handle ?? 0)
+        return try route.perform(call) { answer throws(Errno) in try attributes(answer, route) }
+    }
+
+    /// Changes attributes.
+    public func setAttributes(
+        _ request: FuseRequest, node: UInt64, handle: UInt64?, _ changes: AttributeChangeSet
+    ) throws(Errno) -> NodeAttributes {
+        let (route, number) = try writable(node)
+        let call = call(
+            .setattr, request, number, handle: handle ?? 0, flags: changes.killPrivileges ? .killPrivileges : [],
+            payloadBytes: AttributeChangeSet.byteCount)
+        return try route.perform(
+            call,
+            {
+                changes.encode(into: &$0); return AttributeChangeSet.byteCount
+            }
+        ) {
+            answer throws(Errno) in try attributes(answer, route)
+        }
+    }
+
+    /// A symbolic link's target.
+    public func readSymbolicLink(
+        _ request: FuseRequest, node: UInt64, _ reply: (UnsafeRawBufferPointer) -> Void
+    ) throws(Errno) {
+        guard case .scheme(let route, let number) = try target(node) else { throw .invalidArgument }
+        let call = call(.readlink, request, number, replyBytes: 4096)
+        try route.perform(call) { answer in unsafe answer.reply.withUnsafeBytes { unsafe reply($0) } }
+    }
+
+    /// What statfs(2) shows.
+    public func statistics(_ request: FuseRequest, node: UInt64) throws(Errno) -> FileSystemFigures {
+        guard case .scheme(let route, let number) = try target(node) else {
+            return FileSystemFigures(maximumName: 255, flags: 1)
+        }
+        return try route.perform(call(.statfs, request, number)) { answer throws(Errno) in
+            guard let figures = FileSystemFigures(decoding: answer.reply) else { throw .ioError }
+            return figures
+        }
+    }
+}

@@ -1,0 +1,80 @@
+import DiskFormat
+import Platform
+
+extension FileSystem {
+    /// How many of the newest generations stay readable as long as an early commit can make room instead.
+    private static let keptGenerations = 8
+
+    /// What was tried to make room for an operation.
+    private enum RoomStage {
+        /// Nothing yet.
+        case start
+        /// The commit under way is on disk.
+        case settled
+        /// Everything dirty was committed, so that worst cases became what is really needed.
+        case committed
+    }
+
+    /// Runs an operation that changes something: on what is in memory, again after each load and whenever room was made.
+    func change<Result>(
+        _ context: inout RequestContext,
+        _ body: (inout EngineState, inout RequestContext) throws(Fault) -> Result
+    ) throws(FileSystemError) -> Result {
+        guard !isReadOnly else { throw .readOnly }
+        var stage = RoomStage.start
+        while true {
+            do throws(Fault) {
+                let (result, isFull) = try state.wait(on: changed) { (state) throws(Fault) -> (Result, Bool)? in
+                    guard !state.isClosed else { throw .failed(.closed) }
+                    if state.isSealing { return nil }
+                    if state.dirtyBytes > options.dirtyBytes, state.sealed != nil {
+                        // Somebody writes: wait. Nobody does: it failed, and must be tried again first.
+                        if state.isWriting { return nil }
+                        throw .unwritten
+                    }
+                    state.plan.begin()
+                    let result = try body(&state, &context)
+                    return (result, state.dirtyBytes > options.dirtyBytes)
+                }
+                if isFull { sealIfNeeded() }
+                return result
+            } catch {
+                switch error {
+                case .load(let loads): try load(loads)
+                case .failed(let failure): throw failure
+                case .attributes(let node, let pointer): try loadAttributes(node, pointer)
+                case .parent(let directory): _ = try parent(of: directory)
+                case .unwritten: try settle()
+                case .noSpace: try makeRoom(&stage)
+                }
+            }
+        }
+    }
+
+    /// Tries the next thing that can make room. Throws when there is nothing left.
+    private func makeRoom(_ stage: inout RoomStage) throws(FileSystemError) {
+        switch stage {
+        case .start:
+            try settle()
+            stage = .settled
+        case .settled:
+            if state.withLock({ $0.space.releaseOldest(keeping: Self.keptGenerations) }) { return }
+            let wanted = state.withLock { $0.changes }
+            _ = try commit(changes: wanted, squash: false)
+            stage = .committed
+        case .committed:
+            guard state.withLock({ $0.space.releaseOldest(keeping: 0) }) else { throw .noSpace }
+        }
+    }
+
+    /// Waits until no commit is under way; writes the one that failed.
+    private func settle() throws(FileSystemError) {
+        let failed = state.wait(on: changed) { state -> SealedCommit?? in
+            if state.isSealing || state.isWriting { return nil }
+            guard let commit = state.sealed else { return .some(nil) }
+            state.isWriting = true
+            return .some(commit)
+        }
+        if let failed { try write(failed) }
+    }
+}

@@ -1,0 +1,206 @@
+import Glibc
+import Platform
+import SchemeProtocol
+import SchemeTransport
+import Synchronization
+
+// Who takes completions:
+// - Threads that wait for an answer do it themselves. One of them leads: it sleeps on the channel and gives the others theirs.
+//   With one request at a time, the thread that asked is the one that the server wakes: no hand-over.
+// - A leader that has its own answer leaves; a thread that still waits takes over.
+// - While the channel's server is replaced nobody leads: the thread that does that takes the completions.
+// - A completion that nobody waits for was asked for by a process that is dead, and is kept for the resent request, or nobody
+//   is interested in it, and its record is freed.
+
+/// Waiting for the answers of one channel's server.
+final class Exchange: Sendable {
+    struct State {
+        /// Who waits for the record of that index.
+        var waiters: [Waiter?]
+        var waiting: [Waiter] = []
+        var hasLeader = false
+        var isPaused = false
+    }
+
+    /// How long a thread waits before it lets another one read requests: longer than a request that is answered from memory.
+    static let patience: UInt64 = 60_000
+
+    let client: ChannelClient
+    let state: Locked<State>
+    let leaderGone = ConditionVariable()
+    /// Events are taken by this, on whatever thread.
+    let onEvent: @Sendable (EventEntry) -> Void
+    /// Called before a thread waits for long.
+    let willBlock: @Sendable () -> Void
+    /// Told of a completion that nobody waits for; true if its record is to be kept.
+    let isAwaited: @Sendable (Completion) -> Bool
+
+    init(
+        _ client: ChannelClient, willBlock: @escaping @Sendable () -> Void,
+        onEvent: @escaping @Sendable (EventEntry) -> Void, isAwaited: @escaping @Sendable (Completion) -> Bool
+    ) {
+        self.client = client
+        self.willBlock = willBlock
+        self.onEvent = onEvent
+        self.isAwaited = isAwaited
+        state = Locked(State(waiters: Array(repeating: nil, count: client.layout.geometry.recordCount)))
+    }
+
+    /// Announces that the thread will wait for this record: before the request is submitted.
+    func expect(_ tag: UInt32, _ waiter: Waiter) {
+        state.withLock { state in
+            waiter.completion = nil
+            waiter.isKnownComplete = false
+            state.waiters[Int(tag)] = waiter
+        }
+    }
+
+    /// Gives a completion to the thread that waits for it.
+    func deliver(_ completion: Completion) {
+        let index = Int(completion.tag)
+        let isDelivered = state.withLock { state -> Bool in
+            guard !completion.isReplay, let waiter = state.waiters[index] else { return false }
+            state.waiters[index] = nil
+            waiter.completion = completion
+            if waiter.isFollowing { waiter.condition.signal() }
+            return true
+        }
+        if !isDelivered, !completion.isReplay, !isAwaited(completion) { client.release(completion) }
+    }
+
+    /// Waits for what `expect` announced.
+    func wait(_ waiter: Waiter) -> Completion? {
+        var isPatient = true
+        while true {
+            switch role(waiter) {
+            case .done(let completion): return completion
+            case .leader:
+                let count = client.waitAndDrain(nanoseconds: isPatient ? Self.patience : 1_000_000_000) { completion in
+                    deliver(completion)
+                }
+                takeEvents()
+                if let completion = leave(waiter) { return completion }
+                if count == 0, isPatient {
+                    isPatient = false
+                    willBlock()
+                }
+            case .follower:
+                if isPatient {
+                    isPatient = false
+                    willBlock()
+                }
+                follow(waiter)
+            }
+        }
+    }
+
+    private enum Role {
+        case done(Completion?), leader, follower
+    }
+
+    private func role(_ waiter: Waiter) -> Role {
+        state.withLock { state in
+            if waiter.completion != nil || waiter.isKnownComplete { return .done(waiter.completion.take()) }
+            if state.hasLeader || state.isPaused { return .follower }
+            state.hasLeader = true
+            return .leader
+        }
+    }
+
+    /// Ends a turn of leading. Without an answer yet the thread leads again at once, unless it must not.
+    private func leave(_ waiter: Waiter) -> Completion? {
+        let (completion, next) = state.withLock { state -> (Completion?, Waiter?) in
+            state.hasLeader = false
+            let completion = waiter.completion.take()
+            // Somebody who waits must lead, if this thread doesn't.
+            return (completion, completion == nil || state.isPaused ? nil : state.waiting.last)
+        }
+        next?.condition.signal()
+        if state.withLock({ $0.isPaused }) { leaderGone.broadcast() }
+        return completion
+    }
+
+    private func follow(_ waiter: Waiter) {
+        state.withLock { state in
+            state.waiting.append(waiter)
+            waiter.isFollowing = true
+        }
+        state.wait(on: waiter.condition) { state -> Void? in
+            guard waiter.completion != nil || waiter.isKnownComplete || !(state.hasLeader || state.isPaused) else {
+                return nil
+            }
+            waiter.isFollowing = false
+            state.waiting.removeAll { $0 === waiter }
+            return ()
+        }
+    }
+
+    /// Nobody waits for this record after all.
+    func forget(_ tag: UInt32) {
+        state.withLock { $0.waiters[Int(tag)] = nil }
+    }
+
+    /// One turn of taking completions and events without waiting for any in particular.
+    func listen(_ waiter: Waiter) {
+        guard case .leader = role(waiter) else { return pauseThread(nanoseconds: 1_000_000) }
+        _ = client.waitAndDrain(nanoseconds: 1_000_000_000) { completion in deliver(completion) }
+        takeEvents()
+        _ = leave(waiter)
+    }
+
+    func takeEvents() {
+        _ = client.drainEvents(onEvent)
+    }
+
+    /// Keeps every thread from taking completions; returns when none does.
+    func pause() {
+        state.withLock { $0.isPaused = true }
+        while state.withLock({ $0.hasLeader }) {
+            client.wakeDrainer()
+            _ = state.wait(on: leaderGone, deadline: Clock.monotonicNanoseconds() + 1_000_000) { state in
+                state.hasLeader ? nil : true
+            }
+        }
+    }
+
+    /// Threads take completions again.
+    func resume() {
+        let waiting = state.withLock { state in
+            state.isPaused = false
+            return state.waiting
+        }
+        for waiter in waiting { waiter.condition.signal() }
+    }
+}
+
+/// A thread that waits for an answer. Belongs to one thread; its fields are guarded by the lock of the exchange it waits in.
+final class Waiter: @unchecked Sendable {
+    let condition = ConditionVariable()
+    var completion: Completion?
+    /// The record had its completion before this thread asked.
+    var isKnownComplete = false
+    var isFollowing = false
+    /// The record whose reply isn't written yet: freed when it is.
+    var unreplied: (client: ChannelClient, tag: UInt32)?
+
+    /// The waiter of this thread.
+    static var current: Waiter {
+        if let pointer = unsafe pthread_getspecific(waiterKey) {
+            return unsafe Unmanaged<Waiter>.fromOpaque(pointer).takeUnretainedValue()
+        }
+        let waiter = Waiter()
+        // Released by the key's destructor at the thread's end.
+        unsafe pthread_setspecific(waiterKey, Unmanaged.passRetained(waiter).toOpaque())
+        return waiter
+    }
+}
+
+/// Where a thread keeps its waiter.
+private let waiterKey: pthread_key_t = {
+    var key = pthread_key_t()
+    unsafe pthread_key_create(&key) { pointer in
+        guard let pointer = unsafe pointer else { return }
+        unsafe Unmanaged<Waiter>.fromOpaque(pointer).release()
+    }
+    return key
+}()

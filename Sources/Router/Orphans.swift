@@ -1,0 +1,64 @@
+import Platform
+import SchemeProtocol
+import SchemeTransport
+
+/// The requests of a dead router that lie in a channel: the kernel hands those out again that it got no reply for, and they are
+/// found here by their unique number instead of being carried out again.
+final class Orphans: Sendable {
+    private struct State {
+        var records: [UInt64: UInt32] = [:]
+        var until: UInt64 = 0
+    }
+
+    /// How long the kernel may take to hand everything out again, in nanoseconds.
+    private static let patience: UInt64 = 10_000_000_000
+
+    private let client: ChannelClient
+    private let state: Locked<State>
+
+    init(_ client: ChannelClient, isAdopted: Bool, _ faults: RouterFaults) {
+        self.client = client
+        var found = State()
+        if isAdopted {
+            found.until = Clock.monotonicNanoseconds() &+ Self.patience
+            client.records { record in
+                guard record.state == .submitted || record.state == .completed else { return }
+                if record.cookie != 0, !faults.contains(.noReplyCache) {
+                    found.records[record.cookie] = record.tag
+                } else if record.state == .completed {
+                    client.release(tag: record.tag)
+                }
+            }
+        }
+        state = Locked(found)
+    }
+
+    /// The record of a resent request, which is then the caller's; nil if no server was given it.
+    func take(_ unique: UInt64) -> UInt32? {
+        state.withLock { state in state.records.removeValue(forKey: unique) }
+    }
+
+    /// Whether a completion is to be kept for a request that may be resent.
+    func isAwaited(_ completion: Completion) -> Bool {
+        state.withLock { state in state.records[completion.cookie] == completion.tag }
+    }
+
+    /// Whether a request of that unique number is here.
+    func contains(_ unique: UInt64) -> Bool {
+        state.withLock { state in state.records[unique] != nil }
+    }
+
+    /// Frees what the kernel hasn't asked for again: its caller is gone.
+    func expire() {
+        let expired = state.withLock { state -> [UInt32] in
+            guard !state.records.isEmpty, Clock.monotonicNanoseconds() > state.until else { return [] }
+            let done = state.records.filter { client.record(tag: $0.value)?.state == .completed }
+            for unique in done.keys { state.records.removeValue(forKey: unique) }
+            return Array(done.values)
+        }
+        for tag in expired { client.release(tag: tag) }
+    }
+
+    /// How many there are.
+    var count: Int { state.withLock { $0.records.count } }
+}

@@ -1,0 +1,171 @@
+import Glibc
+import Platform
+import SchemeProtocol
+import SchemeTransport
+import SystemPackage
+
+// From the death of a server to its successor's first answer (the steps of ChannelClient+Recovery):
+//
+//      serverDied   new requests wait, nobody takes completions; those that were posted are taken here
+//      recover      hello -> the sequence number that its durable state contains
+//                   adoptHandle for each open file
+//                   replay of the changes behind that number, in their order, compared with what was acknowledged
+//                   replayFinished
+//                   what was in flight goes out again, what killed two servers gets EIO
+//                   everybody goes on
+//
+// A successor that dies during this ends it; the next one begins it again.
+
+/// Waits for a moment.
+func pauseThread(nanoseconds: Int) {
+    var time = timespec(tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000)
+    _ = unsafe nanosleep(&time, nil)
+}
+
+extension SchemeRoute {
+    /// A request that servers died of as often gets EIO.
+    private static var deathLimit: UInt32 { 2 }
+
+    /// Nothing goes out until a server is there: the state of a route whose server hasn't started yet.
+    public func holdBack() {
+        client.holdBack()
+    }
+
+    /// The server is wholly dead: what it posted counts, what it didn't waits for the next one.
+    public func serverDied() {
+        timeline.serverDied()
+        incarnation.store(0, ordering: .sequentiallyConsistent)
+        client.holdBack()
+        exchange.pause()
+        drainAll()
+    }
+
+    private func drainAll() {
+        while client.drain({ completion in exchange.deliver(completion) }) > 0 {}
+    }
+
+    /// The supervisor starts no more servers: everything ends with ENODEV, at once.
+    public func goOffline() {
+        timeline.wentOffline()
+        client.holdBack()
+        availability.store(.offline, ordering: .sequentiallyConsistent)
+        exchange.pause()
+        failHeld()
+        exchange.resume()
+    }
+
+    /// Ends what waits for a server that won't come.
+    func failHeld() {
+        for record in client.requestsHeld() { client.failLocally(record, errno: ENODEV) }
+        for record in client.requestsInFlight() { client.failLocally(record, errno: ENODEV) }
+    }
+
+    /// Brings the next incarnation up to date and lets everybody go on. False if it died meanwhile.
+    public func recover(incarnation number: UInt32) -> RecoveryReport? {
+        incarnation.store(number, ordering: .sequentiallyConsistent)
+        exchange.pause()
+        drainAll()
+        var report = RecoveryReport(incarnation: number)
+        timeline.serverStarted()
+        client.startEpoch(number)
+        guard let hello = ask(SubmissionEntry(.hello), RequestArguments(word0: UInt64(number)), number) else {
+            return nil
+        }
+        report.recoveredSequence = hello.value0
+        guard handOver(number, &report), replay(after: hello.value0, number, &report),
+            ask(SubmissionEntry(.replayFinished), RequestArguments(), number) != nil
+        else { return nil }
+        for record in client.requestsInFlight() {
+            if record.deaths >= Self.deathLimit {
+                report.quarantined += 1
+                client.failLocally(record, errno: EIO)
+            } else {
+                report.resubmitted += 1
+                client.resubmit(record)
+            }
+        }
+        availability.store(.available, ordering: .sequentiallyConsistent)
+        client.resume()
+        exchange.resume()
+        // What was failed here wakes nobody by itself if nobody waits on the channel yet.
+        client.wakeDrainer()
+        timeline.resumed(report)
+        return report
+    }
+
+    /// Tells the server of the open files, also of those that the log will close.
+    private func handOver(_ number: UInt32, _ report: inout RecoveryReport) -> Bool {
+        for file in handles.records() where file.closedBy == 0 || file.closedBy > report.recoveredSequence {
+            var arguments = RequestArguments(flags: file.flags)
+            arguments.word0 = file.generation
+            guard ask(SubmissionEntry(.adoptHandle, node: file.node, handle: file.handle), arguments, number) != nil
+            else {
+                return false
+            }
+            report.handles += 1
+        }
+        return true
+    }
+
+    /// Repeats acknowledged changes. A result that differs from the acknowledged one is a fault, reported and never hidden.
+    private func replay(after sequence: UInt64, _ number: UInt32, _ report: inout RecoveryReport) -> Bool {
+        guard !faults.contains(.noLog) else { return true }
+        var expected: [UInt32: Int64] = [:]
+        let log = client.log(after: sequence)
+        for record in log {
+            expected[record.tag] = record.result
+            client.replay(record)
+        }
+        while !expected.isEmpty {
+            client.waitAndDrain(nanoseconds: 20_000_000) { completion in
+                guard completion.isReplay else { return exchange.deliver(completion) }
+                if let result = expected.removeValue(forKey: completion.tag), result != completion.result {
+                    report.mismatches.append(
+                        RecoveryReport.Mismatch(
+                            opcode: completion.opcode, acknowledged: result, repeated: completion.result))
+                }
+            }
+            guard incarnation.load(ordering: .sequentiallyConsistent) == number else { return false }
+        }
+        report.replayed = log.count
+        return true
+    }
+
+    /// Asks the new incarnation something before the others may. Nil if it died.
+    private func ask(_ entry: SubmissionEntry, _ arguments: RequestArguments, _ number: UInt32) -> Completion? {
+        var slot = client.reserve(important: true)
+        while slot == nil {
+            // Every record waits for this recovery: those that are committed already can go.
+            guard incarnation.load(ordering: .sequentiallyConsistent) == number else { return nil }
+            pauseThread(nanoseconds: 1_000_000)
+            slot = client.reserve(important: true)
+        }
+        guard let slot else { return nil }
+        client.submit(slot, entry, arguments, inRecovery: true)
+        var answer: Completion?
+        while answer == nil {
+            client.waitAndDrain(nanoseconds: 20_000_000) { completion in
+                if completion.tag == slot.tag, !completion.isReplay {
+                    answer = completion
+                    client.release(completion)
+                } else {
+                    exchange.deliver(completion)
+                }
+            }
+            guard incarnation.load(ordering: .sequentiallyConsistent) == number else { return nil }
+        }
+        return answer
+    }
+
+    /// Looks after the route every few seconds: what was changed becomes durable, what nobody asks for any more is freed.
+    public func tend() {
+        orphans.expire()
+        let server = client.server
+        handles.collect(committed: server.committedSequence)
+        if client.fill.retained > 0, availability.load(ordering: .relaxed) == .available,
+            incarnation.load(ordering: .relaxed) != 0, !isCommitting.isPending.exchange(true, ordering: .relaxed)
+        {
+            requestCommit()
+        }
+    }
+}

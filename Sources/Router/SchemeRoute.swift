@@ -1,0 +1,198 @@
+import Platform
+import SchemeProtocol
+import SchemeTransport
+import Synchronization
+import SystemPackage
+
+/// What a router is told of a scheme when its channel arrives.
+public struct SchemeDescription: Sendable {
+    /// The directory under which it appears, and Redox's name.
+    public var name: String
+    /// The channel's number with the supervisor.
+    public var channel: UInt32
+    /// The server's number of the scheme's root.
+    public var rootNode: UInt64
+    /// The server tells of events by itself: somebody must always listen.
+    public var hasEvents: Bool
+
+    /// A scheme.
+    public init(name: String, channel: UInt32, rootNode: UInt64 = 1, hasEvents: Bool = false) {
+        self.name = name
+        self.channel = channel
+        self.rootNode = rootNode
+        self.hasEvents = hasEvents
+    }
+}
+
+/// Faults that tests put in, to see that what they test would be noticed without its remedy.
+public struct RouterFaults: OptionSet, Sendable {
+    /// The bits.
+    public let rawValue: UInt32
+    /// Faults of bits.
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+    /// Changes that a dead server had not committed are not repeated.
+    public static let noLog = RouterFaults(rawValue: 1)
+    /// Answers that a dead router may not have passed on are forgotten: resent requests are carried out again.
+    public static let noReplyCache = RouterFaults(rawValue: 2)
+}
+
+/// Whether a commit was asked for that nobody waits for.
+final class CommitGate: Sendable {
+    let isPending = Atomic<Bool>(false)
+}
+
+/// The way to one scheme: the channel to its server, what is open there, and what has become of the server.
+///
+/// Any number of threads ask at once (`perform`). Another thread, one at a time, replaces the server (`recover`).
+public final class SchemeRoute: Sendable {
+    /// Whether the scheme answers.
+    enum Availability: Int, AtomicRepresentable {
+        /// A server is there, or will be: requests wait for it.
+        case available
+        /// The supervisor has given up: ENODEV at once.
+        case offline
+    }
+
+    /// The place in the registry: part of the node numbers that the kernel sees.
+    public let index: Int
+    /// What the supervisor told.
+    public let description: SchemeDescription
+    let client: ChannelClient
+    let exchange: Exchange
+    let handles: HandleTable
+    let availability = Atomic<Availability>(.available)
+    /// The incarnation that recovery is for: a newer one ends it.
+    let incarnation = Atomic<UInt32>(0)
+    let faults: RouterFaults
+    /// A commit was asked for to make room and isn't done yet.
+    let isCommitting = CommitGate()
+    /// Requests of a dead router that the kernel may hand out again: unique number to record.
+    let orphans: Orphans
+    /// What recoveries did.
+    public let timeline = RecoveryLog()
+    private let hasEnded = Atomic<Bool>(false)
+    /// Requests that may wait for long, by unique number: what an interrupt looks for.
+    let blocking = Locked<[UInt64: RequestSlot]>([:])
+
+    /// A route over a channel.
+    ///
+    /// - Parameters:
+    ///   - isAdopted: the channel was a dead router's: its requests are looked for.
+    ///   - willBlock: called on a thread before it waits for long.
+    ///   - onEvent: gets the server's events.
+    public init(
+        index: Int, _ description: SchemeDescription, _ client: ChannelClient, isAdopted: Bool,
+        faults: RouterFaults = [], willBlock: @escaping @Sendable () -> Void,
+        onEvent: @escaping @Sendable (EventEntry) -> Void
+    ) {
+        self.index = index
+        self.description = description
+        self.client = client
+        self.faults = faults
+        handles = HandleTable(client)
+        let orphans = Orphans(client, isAdopted: isAdopted, faults)
+        self.orphans = orphans
+        let gate = isCommitting
+        exchange = Exchange(client, willBlock: willBlock, onEvent: onEvent) { completion in
+            if completion.opcode == .commit { gate.isPending.store(false, ordering: .relaxed) }
+            return orphans.isAwaited(completion)
+        }
+        if isAdopted { finishOpening() }
+        if description.hasEvents { listen() }
+    }
+
+    /// A server that tells of events is always listened to, by a thread of its own.
+    private func listen() {
+        do {
+            try spawnThread(name: "events", stackSize: 256 << 10) { [weak self] in
+                let waiter = Waiter()
+                while let self, !self.hasEnded.load(ordering: .relaxed) { self.exchange.listen(waiter) }
+            }
+        } catch {
+            // Without the thread events come with the next answer.
+        }
+    }
+
+    /// Ends the listening.
+    public func end() {
+        hasEnded.store(true, ordering: .relaxed)
+        client.wakeDrainer()
+    }
+
+    /// What a dead router got an answer for and had no time to write down: files that are open.
+    private func finishOpening() {
+        var mentioned: Set<UInt64> = []
+        let client = client
+        client.records { record in
+            switch record.opcode {
+            case .open, .create, .tmpfile:
+                mentioned.insert(record.entry.handle)
+                guard record.state == .completed, record.result >= 0 else { return }
+                let reply = client.reply(of: record)
+                let attributes = NodeAttributes(decoding: reply)
+                noteOpened(
+                    record.opcode ?? .open, handle: record.entry.handle, node: record.entry.node,
+                    generation: record.value0 >> 32, attributes)
+            default: break
+            }
+        }
+        handles.dropUnfinished(except: mentioned)
+    }
+
+    /// A number for a file that is going to be opened. ENFILE if too many are open.
+    public func reserveHandle(node: UInt64, flags: UInt32) throws(Errno) -> UInt64 {
+        guard let handle = handles.reserve(node: node, flags: flags) else { throw .tooManyOpenFilesInSystem }
+        return handle
+    }
+
+    /// Writes down that a file is open; `attributes` are those of a new one.
+    public func didOpen(_ answer: borrowing Answer, _ attributes: NodeAttributes?) {
+        let opcode = Opcode(rawValue: answer.entry.opcode) ?? .open
+        noteOpened(
+            opcode, handle: answer.entry.handle, node: answer.entry.node, generation: answer.value0 >> 32, attributes)
+    }
+
+    /// The file was not opened.
+    public func didNotOpen(_ handle: UInt64) { handles.free(handle) }
+
+    /// A file was closed; with a number, closing it changed something.
+    public func didClose(_ handle: UInt64, sequence: UInt64) {
+        if sequence == 0 { handles.free(handle) } else { handles.didClose(handle, sequence: sequence) }
+    }
+
+    /// The kernel's number to wake those who poll an open file with.
+    public func setWakeHandle(_ number: UInt64, handle: UInt64) { handles.setWakeHandle(number, handle) }
+
+    /// The number of `setWakeHandle`, 0 if nobody polls.
+    public func wakeHandle(_ handle: UInt64) -> UInt64 { handles.wakeHandle(handle) }
+
+    /// All open files that somebody polls: a new router can't know what happened to them meanwhile.
+    public var wakeHandles: [UInt64] { handles.records().map(\.wakeHandle).filter { $0 != 0 } }
+
+    /// Asks the server to end a request early, if it is one that may wait for long.
+    public func interrupt(_ unique: UInt64) -> Bool {
+        guard let slot = blocking.withLock({ $0[unique] }) else { return false }
+        client.cancel(tag: slot.tag, generation: slot.generation)
+        return true
+    }
+
+    /// Writes down that a file is open.
+    func noteOpened(
+        _ opcode: Opcode, handle: UInt64, node: UInt64, generation: UInt64, _ attributes: NodeAttributes?
+    ) {
+        if opcode == .open {
+            handles.didOpen(handle, node: node, generation: generation)
+        } else if let attributes {
+            handles.didOpen(handle, node: attributes.node, generation: attributes.generation)
+        }
+    }
+
+    /// How nodes are numbered for the kernel.
+    public var numbers: NodeNumbers { NodeNumbers(index: index, rootNode: description.rootNode) }
+
+    /// The channel, for its memory and its figures.
+    public var channel: ChannelClient { client }
+
+    /// Open files.
+    public var openFileCount: Int { handles.openCount }
+}
