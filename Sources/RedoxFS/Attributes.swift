@@ -79,6 +79,8 @@ public struct RequestContext: Hashable, Sendable {
     public var gid: UInt32
     /// Set by each operation that changes something, at the moment it is applied: one order of all changes.
     public internal(set) var sequence: UInt64 = 0
+    /// The number that the operation had when it was applied the first time, in a repetition after a crash; 0 otherwise.
+    public var repeatedSequence: UInt64 = 0
 
     /// A context.
     public init(time: Timespec, uid: UInt32 = 0, gid: UInt32 = 0) {

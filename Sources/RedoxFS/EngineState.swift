@@ -105,7 +105,7 @@ struct EngineState: Sendable {
 
     /// Gives out the next sequence number: something changed.
     mutating func noteChange(_ context: inout RequestContext) {
-        sequence &+= 1
+        sequence = max(sequence &+ 1, context.repeatedSequence)
         changes &+= 1
         context.sequence = sequence
         if newestTime < context.time { newestTime = context.time }

@@ -124,7 +124,10 @@ extension FileSystem {
             state.inodes[UInt64(node.rawValue)] = inode.isIdle ? nil : inode
             return isLast && inode.isOrphan
         }
-        if mustRelease, !isReadOnly { try release(node, &context) }
+        guard mustRelease, !isReadOnly else { return }
+        try release(node, &context)
+        // The node's number is free for others from here on: that has its place in the order of changes.
+        try change(&context) { (state, context) throws(Fault) in state.noteChange(&context) }
     }
 
     /// Deletes a node without a name, step by step.
@@ -135,9 +138,16 @@ extension FileSystem {
         }
     }
 
+    /// Deletes nodes without a name that nobody has opened since: the end of `OpenOptions.keepsUnnamed`.
+    public func releaseUnnamed() throws(FileSystemError) {
+        guard !isReadOnly else { return }
+        let used = state.withLock { state in state.release.nodes.filter { state.inodes[UInt64($0)]?.opens ?? 0 > 0 } }
+        try recover(except: Set(used))
+    }
+
     /// Deletes what lost its last name while it was open and the file system wasn't closed properly.
-    func recover() throws(FileSystemError) {
-        let orphans = state.withLock { $0.release.nodes }
+    func recover(except used: Set<UInt32> = []) throws(FileSystemError) {
+        let orphans = state.withLock { $0.release.nodes }.filter { !used.contains($0) }
         guard !orphans.isEmpty else { return }
         var context = RequestContext(time: header.headerExtension?.commitTime ?? Timespec())
         for orphan in orphans {

@@ -60,8 +60,11 @@ public final class FileSystem: Sendable {
             if !isReadOnly { throw error }
         }
         try ReleaseList.read(found.header, source, into: &initial)
+        for node in initial.release.nodes where options.keepsUnnamed {
+            initial.inodes.update(UInt64(node), initial: InodeState()) { $0.isOrphan = true }
+        }
         state = Locked(initial)
-        if !isReadOnly { try recover() }
+        if !isReadOnly, !options.keepsUnnamed { try recover() }
     }
 
     /// The cipher of an encrypted file system; nil for one that isn't.

@@ -62,6 +62,11 @@ public struct OpenOptions: Sendable {
     public var threads = 1
     /// Stored in each header together with the sequence number: who wrote it.
     public var mountID = Bytes16()
+    /// Leave nodes alone that lost their last name while they were open, until `FileSystem.releaseUnnamed`: somebody has them open still.
+    public var keepsUnnamed = false
+    /// Called before anything up to a sequence number becomes durable, on the thread that writes; nothing is locked. Whoever must tell
+    /// others of these changes first waits here until it has.
+    public var beforeDurable: (@Sendable (UInt64) -> Void)?
     /// How many first blocks of the device are searched for a header.
     public var searchBlocks: UInt64 = 65_536
 

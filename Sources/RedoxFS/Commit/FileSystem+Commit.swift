@@ -87,6 +87,7 @@ extension FileSystem {
 
     /// Writes the sealed commit. `isWriting` is set.
     func write(_ commit: SealedCommit) throws(FileSystemError) {
+        options.beforeDurable?(commit.sequence)
         do {
             try CommitWriter(source: source).write(commit)
         } catch {
