@@ -104,6 +104,8 @@ extension EngineState {
 
     /// Makes a record dirty that is in memory, with the block that its content needs.
     mutating func makeRecordDirty(_ nodeSlot: Slot, _ slot: Slot, level: Int) {
+        // A record that was a tail may have to hold more zeros than it did.
+        records.grow(slot, level: level)
         let record = records.slots[slot]
         if record.isDirty {
             let old = Int(record.reservedLevel)
