@@ -1,0 +1,156 @@
+import BlockDevice
+import DiskFormat
+import Glibc
+import Platform
+import RedoxFS
+import SystemPackage
+
+/// What mkfs and clone have in common: makes a file system in a file, a block device or a partition.
+public struct ImageMaker: Sendable {
+    /// Where.
+    public var reference: ImageReference
+    /// The size in bytes of a file that is made or resized; nil: the size it has.
+    public var byteCount: UInt64?
+    /// The password, if the file system is to be encrypted.
+    public var password: [UInt8]?
+    /// What is put in front of the file system, for a computer to boot from.
+    public var bootLoader: [UInt8] = []
+    /// The file system's id; nil: a random one.
+    public var uuid: Bytes16?
+    /// The time of creation.
+    public var now: Timespec
+    /// Whether what is there already may be overwritten.
+    public var overwrites = false
+
+    /// A plain file system.
+    public init(_ reference: ImageReference, now: Timespec) {
+        self.reference = reference
+        self.now = now
+    }
+
+    /// Makes it, lets the body fill it, and closes it. A file that wasn't there before is removed if anything fails.
+    public func run<Result>(
+        options: OpenOptions, _ body: (ImageVolume) throws(ToolFailure) -> Result
+    ) throws(ToolFailure) -> Result {
+        let path = reference.path
+        let isNew = (try? SystemCall.statusAt(AT_FDCWD, path)) == nil
+        if isNew && reference.partition != nil { throw ToolFailure("\(path) does not exist") }
+        do throws(ToolFailure) {
+            return try make(isNew: isNew, options, body)
+        } catch {
+            if isNew { try? SystemCall.unlinkAt(AT_FDCWD, Array(path.utf8)) }
+            throw error
+        }
+    }
+
+    private func make<Result>(
+        isNew: Bool, _ options: OpenOptions, _ body: (ImageVolume) throws(ToolFailure) -> Result
+    ) throws(ToolFailure) -> Result {
+        let image = try open(isNew: isNew)
+        let device = image.device
+        var format = FormatOptions(uuid: try uuid ?? RandomBytes.uuid(), time: now)
+        let block = Limits.blockSize
+        format.reservedBlocks = UInt64((bootLoader.count + block - 1) / block)
+        if let password {
+            format.encryption = FormatOptions.Encryption(
+                password: password, salt: try RandomBytes.sixteen(), dataKey: try RandomBytes.sixteen(),
+                tweakKey: try RandomBytes.sixteen())
+        }
+        if !isNew { try clear(image, reservedBlocks: format.reservedBlocks) }
+        do throws(FileSystemError) {
+            try FileSystem.format(device, format)
+        } catch {
+            throw .fileSystem(error, "make a file system in", image.name)
+        }
+        do throws(BlockDeviceError) {
+            if !bootLoader.isEmpty {
+                let buffer = AlignedBuffer(byteCount: Int(format.reservedBlocks) * block)
+                buffer.copyBytes(from: bootLoader.rawBytes, at: 0)
+                try device.write(at: 0, buffer)
+                try device.flush()
+            }
+        } catch {
+            throw .device(error, path: image.name)
+        }
+        var options = options
+        options.password = password
+        let volume = try ImageVolume(device, name: image.name, options: options)
+        let result = try body(volume)
+        try volume.close()
+        return result
+    }
+
+    /// Opens the place, makes sure that nothing valuable is there, and gives it its size.
+    private func open(isNew: Bool) throws(ToolFailure) -> OpenedImage {
+        let path = reference.path
+        if isNew {
+            guard let byteCount else {
+                throw ToolFailure("\(path) does not exist", advice: "Give the size of the new image: --size 1G")
+            }
+            do throws(BlockDeviceError) {
+                let file = try FileDevice(creating: path, byteCount: byteCount)
+                return OpenedImage(reference: reference, file: file, device: file, partition: nil)
+            } catch {
+                throw .device(error, path: path)
+            }
+        }
+        let image = try openExisting()
+        if !overwrites, let content = try content(of: image) {
+            throw ToolFailure("\(image.name) \(content)", advice: "--force overwrites it.")
+        }
+        if let byteCount, byteCount != image.device.byteCount {
+            guard image.partition == nil, !image.file.isBlockSpecial else {
+                throw ToolFailure(
+                    "\(image.name) has \(ByteCount.display(image.device.byteCount)) and can't be given another size")
+            }
+            do throws(BlockDeviceError) {
+                try image.file.resize(to: byteCount)
+            } catch {
+                throw .device(error, path: path)
+            }
+        }
+        return image
+    }
+
+    private func openExisting() throws(ToolFailure) -> OpenedImage {
+        if reference.partition != nil {
+            return try ImageLocator.open(reference, writable: true, mustHoldFileSystem: false)
+        }
+        do throws(BlockDeviceError) {
+            let file = try FileDevice(path: reference.path, writable: true)
+            return OpenedImage(reference: reference, file: file, device: file, partition: nil)
+        } catch {
+            throw .device(error, path: reference.path)
+        }
+    }
+
+    private func content(of image: OpenedImage) throws(ToolFailure) -> String? {
+        do throws(BlockDeviceError) {
+            if image.partition == nil {
+                let partitions = try PartitionTable.read(image.file)
+                if !partitions.isEmpty { return "has \(partitions.count) partitions" }
+            }
+            return try HeaderStore.firstHeader(image.device) == nil ? nil : "holds a RedoxFS"
+        } catch {
+            throw .device(error, path: image.name)
+        }
+    }
+
+    /// Makes sure that no header of an earlier file system is found, and gives up what the place occupies.
+    private func clear(_ image: OpenedImage, reservedBlocks: UInt64) throws(ToolFailure) {
+        let device = image.device
+        do throws(BlockDeviceError) {
+            try device.discard(at: 0, byteCount: device.byteCount)
+            let end = (reservedBlocks + Limits.ringBlocks) * UInt64(Limits.blockSize)
+            let zeros = AlignedBuffer(byteCount: 1 << 20)
+            var offset: UInt64 = 0
+            while offset < min(end, device.byteCount) {
+                let count = min(UInt64(zeros.byteCount), min(end, device.byteCount) - offset)
+                try device.write(at: offset, [BufferSlice(zeros, 0..<Int(count))])
+                offset += count
+            }
+        } catch {
+            throw .device(error, path: image.name)
+        }
+    }
+}
