@@ -1,7 +1,32 @@
 import ArgumentParser
+import Glibc
 
 @main
 struct Saltbridge: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "saltbridge", abstract: "Mount, inspect, check and repair Redox file systems.")
+        commandName: "saltbridge",
+        abstract: "Mount, inspect, check and repair Redox file systems.",
+        discussion: """
+            An IMAGE is a file, a block device, or a partition of one: disk.img, /dev/sdb, disk.img#2. In an image with \
+            partitions (GPT or MBR) the RedoxFS is found by itself.
+            """,
+        version: "1.0.0",
+        groupedSubcommands: [
+            CommandGroup(
+                name: "Making and changing images:",
+                subcommands: [
+                    MakeFileSystem.self, CloneImage.self, ResizeImage.self, ChangePasswords.self, RollBack.self,
+                ]),
+            CommandGroup(
+                name: "Files in an image:",
+                subcommands: [
+                    ListFiles.self, PrintFiles.self, ImportFiles.self, ExportFiles.self, MakeDirectories.self,
+                    MoveFile.self, RemoveFiles.self, PrintManifest.self,
+                ]),
+        ])
+
+    /// Runs the command that the arguments name, and ends with its exit code.
+    static func main() {
+        exit(CommandRunner.run(Saltbridge.self, Array(CommandLine.arguments.dropFirst())))
+    }
 }

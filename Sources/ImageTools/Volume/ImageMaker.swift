@@ -28,12 +28,17 @@ public struct ImageMaker: Sendable {
         self.now = now
     }
 
+    /// Whether there is anything at the reference's path.
+    public static func exists(_ reference: ImageReference) -> Bool {
+        (try? SystemCall.statusAt(AT_FDCWD, reference.path)) != nil
+    }
+
     /// Makes it, lets the body fill it, and closes it. A file that wasn't there before is removed if anything fails.
     public func run<Result>(
         options: OpenOptions, _ body: (ImageVolume) throws(ToolFailure) -> Result
     ) throws(ToolFailure) -> Result {
         let path = reference.path
-        let isNew = (try? SystemCall.statusAt(AT_FDCWD, path)) == nil
+        let isNew = !Self.exists(reference)
         if isNew && reference.partition != nil { throw ToolFailure("\(path) does not exist") }
         do throws(ToolFailure) {
             return try make(isNew: isNew, options, body)

@@ -1,0 +1,31 @@
+import ArgumentParser
+import ImageTools
+
+struct MakeDirectories: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mkdir", abstract: "Make directories in an image.")
+
+    @OptionGroup var image: ImageOptions
+
+    @Argument(help: "The directories.")
+    var paths: [String]
+
+    @Flag(name: .shortAndLong, help: "Make missing directories on the way, too; what exists is no error.")
+    var parents = false
+
+    @Option(name: .shortAndLong, help: "Permissions, octal.")
+    var mode = "755"
+
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        guard let bits = UInt16(mode, radix: 8), bits <= 0o7777 else {
+            throw ValidationError("'\(mode)' is not an octal mode.")
+        }
+        let volume = try image.open(writable: true)
+        let edit = TreeEdit(volume, now: CurrentTime.now())
+        for path in paths { try edit.makeDirectory(path, mode: bits, withParents: parents) }
+        try volume.close()
+        if output.json { Console.print(.object([("made", .array(paths.map { .string($0) }))])) }
+    }
+}

@@ -1,0 +1,34 @@
+import ArgumentParser
+import ImageTools
+
+struct PrintManifest: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "manifest",
+        abstract: "List everything in an image with attributes and digests, one JSON object per line.",
+        discussion: """
+            Sorted by path. Members: path, type, mode (octal), uid, gid, links (as stored), size, mtime, ctime (creation, \
+            as stored), atime, node, and sha256 or target. The digest of a mostly empty file of more than 16 GiB is null.
+            """)
+
+    @OptionGroup var image: ImageOptions
+
+    @Argument(help: "The directory or file to list.")
+    var path = "/"
+
+    @OptionGroup var generation: GenerationOptions
+
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        let volume = try image.open(writable: false, generation: generation.generation)
+        let top = try volume.resolve(path, followingLast: false)
+        let progress = Progress("listing")
+        var count: UInt64 = 0
+        try Manifest(volume).write(top, path: path) { line in
+            Console.print(line)
+            count += 1
+            progress.update(done: count, total: 0, "entries")
+        }
+        progress.finish()
+    }
+}

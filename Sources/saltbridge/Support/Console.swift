@@ -1,0 +1,67 @@
+import Glibc
+import ImageTools
+import Platform
+
+/// Standard output and standard error. Output is buffered until `flush`; messages are not.
+///
+/// Used by the command's thread alone.
+enum Console {
+    nonisolated(unsafe) private static var pending: [UInt8] = []
+    private static let limit = 1 << 16
+
+    /// Whether results are to be JSON: then messages are, too.
+    static var printsJSON: Bool { CommandLine.arguments.dropFirst().contains("--json") }
+
+    /// A line on standard output.
+    static func print(_ line: String) {
+        write(Array(line.utf8) + [0x0A])
+    }
+
+    /// A value as one line on standard output.
+    static func print(_ value: JSONValue) {
+        print(value.text)
+    }
+
+    /// Bytes on standard output. An error shows at `flush`.
+    static func write(_ bytes: [UInt8]) {
+        unsafe pending += bytes
+        if unsafe pending.count >= limit { try? flush() }
+    }
+
+    /// Passes on what is buffered.
+    static func flush() throws(ToolFailure) {
+        let bytes = unsafe pending
+        unsafe pending = []
+        do {
+            try unsafe SystemCall.writeAll(STDOUT_FILENO, bytes.span.bytes)
+        } catch {
+            throw ToolFailure("cannot write to standard output: \(error)")
+        }
+    }
+
+    /// A line on standard error.
+    static func printError(_ line: String) {
+        let bytes = Array(line.utf8) + [0x0A]
+        try? unsafe SystemCall.writeAll(STDERR_FILENO, bytes.span.bytes)
+    }
+
+    /// A failure: two lines for a person, or an object with "error" and "advice".
+    static func report(_ failure: ToolFailure) {
+        if printsJSON {
+            var members: [(String, JSONValue)] = [("error", .string(failure.message))]
+            if let advice = failure.advice { members.append(("advice", .string(advice))) }
+            printError(JSONValue.object(members).text)
+        } else {
+            printError("saltbridge: \(failure)")
+        }
+    }
+
+    /// Something that went on in spite of a fault.
+    static func warn(_ message: String) {
+        if printsJSON {
+            printError(JSONValue.object([("warning", .string(message))]).text)
+        } else {
+            printError("saltbridge: warning: \(message)")
+        }
+    }
+}

@@ -1,0 +1,107 @@
+import ArgumentParser
+import BlockDevice
+import DiskFormat
+import Glibc
+import ImageTools
+import Platform
+import RedoxFS
+
+/// Options that every command has.
+struct OutputOptions: ParsableArguments {
+    @Flag(help: "Print results and messages as JSON.")
+    var json = false
+}
+
+/// The image and its password.
+struct ImageOptions: ParsableArguments {
+    @Argument(help: "Image file, block device, or partition of one (disk.img#2).", completion: .file())
+    var image: String
+
+    @OptionGroup var password: PasswordOptions
+
+    /// Opens the image.
+    func locate(writable: Bool, locking: FileDevice.Locking = .automatic) throws(ToolFailure) -> OpenedImage {
+        try ImageLocator.open(ImageReference(image), writable: writable, locking: locking)
+    }
+
+    /// Opens the file system in it, asking for the password if it has one.
+    func open(writable: Bool, generation: UInt64? = nil) throws(ToolFailure) -> ImageVolume {
+        let image = try locate(writable: writable)
+        var options = try password.openOptions(for: image)
+        options.readOnly = !writable || generation != nil
+        options.generation = generation.map { Generation($0) }
+        return try ImageVolume(image.device, name: image.name, options: options)
+    }
+}
+
+/// Where the password of an encrypted image comes from.
+struct PasswordOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Read the password from the first line of FILE (/dev/stdin too) instead of asking on the terminal.",
+            valueName: "file"), completion: .file())
+    var passwordFile: String?
+
+    /// The password, if the image is encrypted.
+    func password(for image: OpenedImage) throws(ToolFailure) -> [UInt8]? {
+        let store: HeaderStore?
+        do throws(BlockDeviceError) {
+            store = try HeaderStore(image.device)
+        } catch {
+            throw .device(error, path: image.name)
+        }
+        guard store?.newest.isEncrypted == true else { return nil }
+        return try Passwords.existing(file: passwordFile, for: image.name)
+    }
+
+    /// How the engine opens the image.
+    func openOptions(for image: OpenedImage) throws(ToolFailure) -> OpenOptions {
+        var options = OpenOptions()
+        options.password = try password(for: image)
+        return options
+    }
+}
+
+/// For commands that only read.
+struct GenerationOptions: ParsableArguments {
+    @Option(help: "Read this older generation (see history) instead of the newest.")
+    var generation: UInt64?
+}
+
+/// A size on the command line: 512M, 4GiB, 1048576.
+struct SizeArgument: ExpressibleByArgument {
+    let byteCount: UInt64
+
+    init?(argument: String) {
+        guard let byteCount = ByteCount.parse(argument) else { return nil }
+        self.byteCount = byteCount
+    }
+
+    var defaultValueDescription: String { ByteCount.display(byteCount) }
+}
+
+/// The time that is noted for what a command makes. SOURCE_DATE_EPOCH makes it reproducible.
+enum CurrentTime {
+    static func now() -> Timespec {
+        if let value = unsafe getenv("SOURCE_DATE_EPOCH"), let seconds = unsafe Int64(String(cString: value)) {
+            return Timespec(seconds: seconds)
+        }
+        let now = Clock.realtime()
+        return Timespec(seconds: now.seconds, nanoseconds: now.nanoseconds)
+    }
+}
+
+extension CopySummary {
+    /// For results in JSON.
+    var members: [(String, JSONValue)] {
+        [
+            ("entries", .integer(Int64(entries))), ("bytes", .unsigned(bytes)),
+            ("warnings", .array(warnings.map { .string($0) })),
+        ]
+    }
+
+    /// Ends the command with 1 if something was left out.
+    func exitIfIncomplete() throws {
+        if !warnings.isEmpty { throw CommandExit(code: 1) }
+    }
+}
