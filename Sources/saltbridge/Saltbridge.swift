@@ -15,7 +15,7 @@ struct Saltbridge: ParsableCommand {
             CommandGroup(
                 name: "Making and changing images:",
                 subcommands: [
-                    MakeFileSystem.self, CloneImage.self, ResizeImage.self, ChangePasswords.self, RollBack.self,
+                    MakeFileSystem.self, CloneImage.self, ChangePasswords.self, RollBack.self,
                 ]),
             CommandGroup(
                 name: "Files in an image:",
@@ -27,6 +27,6 @@ struct Saltbridge: ParsableCommand {
 
     /// Runs the command that the arguments name, and ends with its exit code.
     static func main() {
-        exit(CommandRunner.run(Saltbridge.self, Array(CommandLine.arguments.dropFirst())))
+        Glibc.exit(CommandRunner.run(Saltbridge.self, Array(CommandLine.arguments.dropFirst())))
     }
 }

@@ -138,7 +138,7 @@ public final class ImageTreeSink: TreeSink {
             var context = context(entry)
             do throws(FileSystemError) {
                 try fileSystem.setExtendedAttribute(
-                    node, attribute.name.rawBytes, attribute.value.rawBytes, [], &context)
+                    node, attribute.name, attribute.value.rawBytes, &context)
             } catch {
                 if error == .noSpace { throw error }
                 warn("\(entry.displayPath): attribute \(ToolFailure.display(attribute.name)) not kept: \(error)")

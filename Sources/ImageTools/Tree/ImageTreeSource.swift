@@ -95,7 +95,7 @@ public final class ImageTreeSource: TreeSource {
         }
         do throws(FileSystemError) {
             for name in try volume.fileSystem.listExtendedAttributes(attributes.node) {
-                let value = try volume.fileSystem.extendedAttribute(attributes.node, name.rawBytes)
+                let value = try volume.fileSystem.extendedAttribute(attributes.node, name)
                 entry.attributes.append(ExtendedAttribute(name: name, value: value))
             }
             switch attributes.kind {

@@ -41,6 +41,7 @@ public struct Manifest {
         var stack = [Item(path: absolute, node: top.node, isSubtree: true)]
         var ancestors: [(path: [UInt8], node: NodeID)] = []
         while let item = stack.popLast() {
+            let attributes: Attributes
             do throws(FileSystemError) {
                 if item.isSubtree {
                     while let last = ancestors.last, !item.key.starts(with: last.path) { ancestors.removeLast() }
@@ -51,11 +52,11 @@ public struct Manifest {
                     stack += try children(item)
                     continue
                 }
-                let attributes = try volume.fileSystem.attributes(item.node)
-                try body(try line(item.path, attributes)) 
+                attributes = try volume.fileSystem.attributes(item.node)
             } catch {
                 throw .fileSystem(error, "read", ToolFailure.display(item.path))
             }
+            try body(try line(item.path, attributes))
         }
     }
 

@@ -23,7 +23,11 @@ public struct TreeEdit {
             var shown = ""
             for name in ImageVolume.components(path) {
                 shown += "/" + ToolFailure.display(name)
-                node = try find(shown) ?? make(node, name, mode, shown)
+                if let existing = try find(shown) {
+                    node = existing
+                } else {
+                    node = try make(node, name, mode, shown)
+                }
             }
             return node
         }

@@ -53,7 +53,8 @@ public struct ImageMaker: Sendable {
     ) throws(ToolFailure) -> Result {
         let image = try open(isNew: isNew)
         let device = image.device
-        var format = FormatOptions(uuid: try uuid ?? RandomBytes.uuid(), time: now)
+        let random = try RandomBytes.uuid()
+        var format = FormatOptions(uuid: uuid ?? random, time: now)
         let block = Limits.blockSize
         format.reservedBlocks = UInt64((bootLoader.count + block - 1) / block)
         if let password {

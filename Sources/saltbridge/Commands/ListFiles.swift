@@ -141,7 +141,7 @@ enum ModeText {
 enum LocalTime {
     static func format(_ time: Timespec) -> String {
         var seconds = time_t(time.seconds)
-        var parts = tm()
+        var parts = unsafe tm()
         guard unsafe localtime_r(&seconds, &parts) != nil else { return String(time.seconds) }
         var buffer = [CChar](repeating: 0, count: 64)
         let count = unsafe strftime(&buffer, buffer.count, "%Y-%m-%d %H:%M:%S", &parts)
