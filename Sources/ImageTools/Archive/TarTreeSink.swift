@@ -4,12 +4,16 @@ import DiskFormat
 /// files with holes are stored in GNU's sparse form 1.0. GNU tar and bsdtar read it.
 public final class TarTreeSink: TreeSink {
     private let writer: ByteWriter
+    private let observer: (any CopyObserver)?
     private var remaining: [Range<UInt64>] = []
     private var padding = 0
 
-    /// - Parameter writer: where the archive goes.
-    public init(_ writer: ByteWriter) {
+    /// - Parameters:
+    ///   - writer: where the archive goes.
+    ///   - observer: hears of sockets, which are left out, as tar programs do.
+    public init(_ writer: ByteWriter, observer: (any CopyObserver)? = nil) {
         self.writer = writer
+        self.observer = observer
     }
 
     /// Writes the headers.
@@ -17,7 +21,8 @@ public final class TarTreeSink: TreeSink {
         remaining = []
         padding = 0
         guard entry.kind != .socket else {
-            throw ToolFailure("\(entry.displayPath): a tar archive can't hold a socket", concernsOneEntry: true)
+            observer?.warning("\(entry.displayPath): socket left out: a tar archive can't hold it")
+            return
         }
         var pax = PaxRecords()
         var header = TarHeader()
@@ -149,7 +154,6 @@ public final class TarTreeSink: TreeSink {
         }
         if let accessed = entry.accessed { pax.append("atime", PaxTime.encode(accessed)) }
         if let changed = entry.changed { pax.append("ctime", PaxTime.encode(changed)) }
-        if let created = entry.created { pax.append("LIBARCHIVE.creationtime", PaxTime.encode(created)) }
     }
 
     private static func map(_ extents: [Range<UInt64>], size: UInt64) -> [UInt8] {

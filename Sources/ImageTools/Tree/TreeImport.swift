@@ -59,7 +59,7 @@ public enum TreeExport {
     public static func run(
         from volume: ImageVolume, path: String, archive: ByteWriter, observer: (any CopyObserver)?
     ) throws(ToolFailure) -> CopySummary {
-        try run(volume, path, TarTreeSink(archive), observer, Warnings(observer))
+        try run(volume, path, TarTreeSink(archive, observer: observer), observer, Warnings(observer))
     }
 
     private static func run(

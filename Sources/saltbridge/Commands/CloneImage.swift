@@ -52,7 +52,8 @@ struct CloneImage: ParsableCommand {
         let volume = try ImageVolume(image.device, name: image.name, options: options)
         let statistics = volume.fileSystem.statistics()
 
-        var maker = ImageMaker(ImageReference(new), now: now)
+        // The root directory keeps its time of creation.
+        var maker = ImageMaker(ImageReference(new), now: try volume.resolve("/").btime)
         maker.bootLoader = try Clone.bootLoader(of: image)
         maker.byteCount = size?.byteCount
         let target = ImageReference(new)
