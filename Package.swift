@@ -100,7 +100,9 @@ let package = Package(
         tests("BlockDevice", ["BlockDevice", "TestSupport"]),
         tests("BlockCodec", ["BlockCodec", "BlockDevice", "DiskFormat", "TestSupport"]),
         tests("RedoxFS", ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "TestSupport"]),
-        tests("FileSystemCheck", ["FileSystemCheck", "BlockDevice", "DiskFormat", "TestSupport"]),
+        tests(
+            "FileSystemCheck",
+            ["FileSystemCheck", "BlockDevice", "BlockCodec", "DiskFormat", "Platform", "TestSupport"]),
         tests("ImageTools", ["ImageTools", "RedoxFS", "BlockDevice", "DiskFormat", "Platform", "TestSupport"]),
         .executableTarget(
             name: "escape-suite", dependencies: ["Sandbox", "Platform", "CLinux"], path: "Tests/EscapeSuite",

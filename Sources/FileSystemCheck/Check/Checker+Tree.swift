@@ -34,7 +34,7 @@ extension Checker {
     /// Checks a tree block and all below it; returns whether nothing is free under it, nil if that can't be said.
     private mutating func checkTreeBlock(
         _ bytes: RawSpan, block: UInt64, level: Int, prefix: UInt32
-    ) -> Bool {
+    ) -> Bool? {
         let position = TreePosition(level: level, prefix: prefix)
         let isFirstLeaf = level == 0 && prefix == 0
         var children: [(index: Int, pointer: BlockPointer)] = []
@@ -85,13 +85,14 @@ extension Checker {
                 "the bitmap of a tree block of level \(level) is wrong at \(bits)\(wrong.count > 8 ? ", ..." : "")")
             damage.treeBlocks.insert(position)
         }
-        return expected.allSatisfy { $0 == true }
+        if expected.contains(false) { return false }
+        return expected.contains(nil) ? nil : true
     }
 
     private mutating func checkChildren(
         _ children: [(index: Int, pointer: BlockPointer)], level: Int, prefix: UInt32, isFull: inout [Bool?]
     ) {
-        var full: [(Int, Bool)] = []
+        var full: [(Int, Bool?)] = []
         forEachBlock(children) { checker, index, pointer, fault in
             let child = prefix | UInt32(index) << UInt32(level * 8)
             checker.findings.add(

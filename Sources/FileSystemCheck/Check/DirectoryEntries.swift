@@ -27,7 +27,7 @@ struct StoredEntries {
         count = Int(block.u16(at: 4092))
         byteCount = Int(block.u16(at: 4094))
         let end = min(byteCount, Self.capacity)
-        var problem = byteCount > Self.capacity ? "\(byteCount) bytes are in use of \(Self.capacity)" : nil
+        var problem: String?
         var position = 0
         var index = 0
         while index < count, problem == nil {
@@ -45,7 +45,9 @@ struct StoredEntries {
             position = next
             index += 1
         }
-        if problem == nil, position != byteCount {
+        if byteCount > Self.capacity {
+            problem = "\(byteCount) bytes are in use of \(Self.capacity)"
+        } else if problem == nil, position != byteCount {
             problem = "its \(count) entries take \(position) bytes, \(byteCount) are said to be in use"
         }
         self.problem = problem

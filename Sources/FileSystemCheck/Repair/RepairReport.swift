@@ -44,6 +44,8 @@ public struct RepairReport: Sendable {
     public var generation: Generation?
     /// The generation whose content the result has.
     public var source: Generation
+    /// Whether each finding is gone now.
+    public var isComplete: Bool { before.findings.allSatisfy { $0.repaired } }
     /// What could not be saved.
     public var losses: [Loss]
     /// Nodes without a name that are now in lost+found, by number.
