@@ -75,6 +75,9 @@ let package = Package(
         module("SchemeProtocol"),
         module("SchemeTransport", ["SchemeProtocol", "Platform"]),
         module("SchemeKit", ["SchemeTransport", "SchemeProtocol", "Platform"]),
+        module(
+            "FileScheme",
+            ["RedoxFS", "BlockDevice", "DiskFormat", "SchemeKit", "SchemeProtocol", "SchemeTransport", "Platform"]),
         module("Router", ["SchemeTransport", "SchemeProtocol", "Platform", systemPackage]),
         module("FuseBridge", ["Router", "SchemeTransport", "SchemeProtocol", "Platform", "CFuse3", systemPackage]),
         module("Sandbox", ["Platform", "CLinux", systemPackage]),
@@ -108,7 +111,12 @@ let package = Package(
             name: "escape-suite", dependencies: ["Sandbox", "Platform", "CLinux"], path: "Tests/EscapeSuite",
             swiftSettings: common, linkerSettings: [.unsafeFlags(["-static-executable"])]),
         tests("Sandbox", ["Sandbox", "Platform", "CLinux", systemPackage]),
-        tests("FuseBridge", ["FuseBridge", "SchemeProtocol", "Platform", "CLinux", systemPackage]),
+        tests(
+            "FuseBridge",
+            [
+                "FuseBridge", "Router", "FileScheme", "RedoxFS", "BlockDevice", "DiskFormat", "SchemeKit",
+                "SchemeTransport", "SchemeProtocol", "Platform", "CLinux", systemPackage,
+            ]),
         tests("SchemeTransport", ["SchemeTransport", "SchemeProtocol", "Platform"]),
 
         // What a mounted file system has to keep; `posix-checks FOLDER` tries it on any mount.

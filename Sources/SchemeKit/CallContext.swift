@@ -35,6 +35,8 @@ public struct CallContext {
     /// Set by a scheme with durable state when the call changed something: the number of the change, taken at the moment when it
     /// was applied. The request is then kept by the client until `SchemeHost.reportCommitted` has reached it.
     public var sequence: UInt64
+    /// The number of the first change, if the call made several with numbers that follow one another; 0 if it made one.
+    public var firstSequence: UInt64 = 0
     /// What the kernel may do with an opened file: set by open and create.
     public var opened: OpenedFlags = []
     /// Nodes whose waiting calls should be tried again.

@@ -79,7 +79,7 @@ public final class Dispatcher: Sendable {
             let outcome = try exclusively { () throws(Errno) in try perform(taken, scratch, &context) }
             finishReplay(request)
             let opened = context.opened.rawValue
-            answer(taken, context.sequence) {
+            answer(taken, context) {
                 taken.server.complete(
                     request, result: outcome.result, replyBytes: outcome.replyBytes, sequence: context.sequence,
                     value0: opened != 0 ? opened : outcome.value0, value1: outcome.value1)
@@ -89,7 +89,7 @@ public final class Dispatcher: Sendable {
             taken.server.park(request)
         } catch {
             let code = error.rawValue
-            answer(taken, context.sequence) {
+            answer(taken, context) {
                 taken.server.complete(
                     request, result: code > 0 ? -Int64(code) : -Int64(Errno.ioError.rawValue),
                     sequence: context.sequence)
@@ -98,14 +98,15 @@ public final class Dispatcher: Sendable {
         return context.wokenNodes
     }
 
-    private func answer(_ taken: Taken, _ sequence: UInt64, _ post: () -> Void) {
+    private func answer(_ taken: Taken, _ context: CallContext, _ post: () -> Void) {
+        let sequence = context.sequence
         if taken.request.isReplay {
             post()
             order.advance(to: taken.request.arguments.sequence)
         } else if sequence == 0 {
             post()
         } else {
-            order.post(sequence, post)
+            order.post(sequence, from: context.firstSequence, post)
         }
     }
 

@@ -15,8 +15,10 @@ public final class SequenceOrder: Sendable {
     public init(after sequence: UInt64) { last = Locked(sequence) }
 
     /// Posts the completion with this number, after those with lower ones.
-    public func post(_ sequence: UInt64, _ body: () -> Void) {
-        wait(for: sequence &- 1)
+    ///
+    /// - Parameter first: the first number that belongs to the completion, if that has several.
+    public func post(_ sequence: UInt64, from first: UInt64 = 0, _ body: () -> Void) {
+        wait(for: (first == 0 ? sequence : min(first, sequence)) &- 1)
         last.withLock { last in
             body()
             last = max(last, sequence)

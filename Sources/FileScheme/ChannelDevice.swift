@@ -1,0 +1,64 @@
+import BlockDevice
+import Platform
+import SchemeKit
+
+/// A disk scheme's disk as a block device. Deaths of the disk's server aren't seen: calls wait for its successor.
+public final class ChannelDevice: BlockDevice {
+    private let file: RemoteFile
+    /// Size of the disk in bytes.
+    public let byteCount: UInt64
+    /// Whether it was opened for writing.
+    public let isWritable: Bool
+
+    /// The disk that a file of another scheme is.
+    public init(_ file: RemoteFile, isWritable: Bool) throws(Errno) {
+        self.file = file
+        self.isWritable = isWritable
+        byteCount = try file.attributes().size
+    }
+
+    /// Reads all of the buffer.
+    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(BlockDeviceError) {
+        let wanted = buffer.byteCount
+        try checkRange(offset, UInt64(wanted), .read)
+        let count: Int
+        do throws(Errno) {
+            count = try file.read(at: offset, into: &buffer)
+        } catch {
+            throw .io(error, offset: offset, length: wanted, operation: .read)
+        }
+        // The disk became shorter.
+        guard count == wanted else { throw .io(.ioError, offset: offset, length: wanted, operation: .read) }
+    }
+
+    /// Writes the buffers one after another.
+    public func write(at offset: UInt64, _ buffers: [BufferSlice]) throws(BlockDeviceError) {
+        try checkWritable()
+        let count = Int(clamping: try checkedLength(at: offset, buffers))
+        do throws(Errno) {
+            try file.write(at: offset, buffers)
+        } catch {
+            throw .io(error, offset: offset, length: count, operation: .write)
+        }
+    }
+
+    /// Returns when everything written before is durable.
+    public func flush() throws(BlockDeviceError) {
+        do throws(Errno) {
+            try file.synchronize()
+        } catch {
+            throw .io(error, offset: 0, length: 0, operation: .flush)
+        }
+    }
+
+    /// Tells the disk that a range isn't needed.
+    public func discard(at offset: UInt64, byteCount: UInt64) throws(BlockDeviceError) {
+        try checkRange(offset, byteCount, .discard)
+        try checkWritable()
+        do throws(Errno) {
+            try file.discard(at: offset, byteCount: byteCount)
+        } catch {
+            throw .io(error, offset: offset, length: Int(clamping: byteCount), operation: .discard)
+        }
+    }
+}
