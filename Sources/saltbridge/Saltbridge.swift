@@ -15,7 +15,7 @@ struct Saltbridge: ParsableCommand {
             CommandGroup(
                 name: "Making and changing images:",
                 subcommands: [
-                    MakeFileSystem.self, CloneImage.self, ChangePasswords.self, RollBack.self,
+                    MakeFileSystem.self, CloneImage.self, ResizeImage.self, ChangePasswords.self, RollBack.self,
                 ]),
             CommandGroup(
                 name: "Files in an image:",

@@ -98,6 +98,18 @@ struct RepairCommit {
         }
     }
 
+    /// Writes a header whose blocks are on the device already, with a flush before and after.
+    func write(_ header: Header) throws(CheckError) {
+        do throws(BlockDeviceError) {
+            try image.device.flush()
+            try image.device.write(
+                at: (image.startBlock + header.generation.ringBlock) << 12, [BufferSlice(Self.block(header))])
+            try image.device.flush()
+        } catch {
+            throw .device(error)
+        }
+    }
+
     private static func block(_ header: Header) -> AlignedBuffer {
         let buffer = AlignedBuffer(byteCount: Limits.blockSize)
         var bytes = buffer.mutableBytes
