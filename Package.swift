@@ -57,6 +57,7 @@ let package = Package(
         library("CCrypto", package: "libcrypto", provider: "libssl-dev"),
         library("CZstd", package: "libzstd", provider: "libzstd-dev"),
         library("CArgon2", package: "libargon2", provider: "libargon2-dev"),
+        library("CPNG", package: "libpng", provider: "libpng-dev"),
         library("CFuse3", package: "fuse3", provider: "libfuse3-dev"),
 
         // The file system.
@@ -88,7 +89,7 @@ let package = Package(
             name: "saltbridge",
             dependencies: [
                 "ImageTools", "RedoxFS", "FileSystemCheck", "BlockDevice", "BlockCodec", "DiskFormat", "Platform",
-                argumentParser,
+                "CPNG", argumentParser,
             ],
             swiftSettings: common),
 

@@ -18,6 +18,9 @@ struct Saltbridge: ParsableCommand {
                     MakeFileSystem.self, CloneImage.self, ResizeImage.self, ChangePasswords.self, RollBack.self,
                 ]),
             CommandGroup(
+                name: "Checking and looking inside:",
+                subcommands: [CheckImage.self, InspectImage.self, ShowHistory.self]),
+            CommandGroup(
                 name: "Files in an image:",
                 subcommands: [
                     ListFiles.self, PrintFiles.self, ImportFiles.self, ExportFiles.self, MakeDirectories.self,

@@ -1,0 +1,136 @@
+import ArgumentParser
+import DiskFormat
+import FileSystemCheck
+import ImageTools
+import Platform
+
+struct CheckImage: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "fsck",
+        abstract: "Check a file system, and repair it.",
+        discussion: """
+            Every rule of the format is checked. A finding is benign, a leak (space that can't be used), an inconsistency or \
+            a corruption; benign findings and leaks are no errors. A repair is a new generation that leaves the present one \
+            readable: `saltbridge rollback` undoes it. If metadata of the newest generation is lost, the newest one that is \
+            whole takes its place, unless --in-place is given. What has no name any more gets one in /lost+found.
+
+            Exit code: 0 no errors, 1 something was repaired, 4 errors were left, 8 the check could not be made, 16 wrong \
+            command line (fsck(8)).
+            """)
+
+    @OptionGroup var image: ImageOptions
+
+    @Flag(name: .customLong("repair"), help: "Repair what is found.")
+    var wantsRepair = false
+
+    @Flag(name: .customShort("y"), help: "The same as --repair.")
+    var answersYes = false
+
+    @Flag(
+        name: [.customShort("p"), .customShort("a")],
+        help: "Repair unless content is lost or in danger; then only report.")
+    var repairsSafely = false
+
+    @Flag(name: .customShort("n"), help: "Change nothing. This is the default.")
+    var answersNo = false
+
+    @Flag(name: .customShort("f"), help: "Accepted and ignored: every check is a full one.")
+    var isForced = false
+
+    @Flag(help: "Keep the newest generation and save what is left of it.")
+    var inPlace = false
+
+    @Flag(help: "Read and hash the content of all files, too.")
+    var verifyData = false
+
+    @Option(help: "Check this older generation (see history). With --repair it becomes the newest.")
+    var generation: UInt64?
+
+    @Flag(help: "Print every finding instead of the first ones of each kind.")
+    var all = false
+
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        if answersNo, wantsRepair || answersYes || repairsSafely {
+            throw ValidationError("-n contradicts an option that repairs")
+        }
+    }
+
+    func run() throws {
+        let code: Int32
+        do {
+            code = try check()
+        } catch let failure as ToolFailure {
+            Console.report(failure)
+            code = 8
+        }
+        if code != 0 { throw CommandExit(code: code) }
+    }
+
+    private func check() throws -> Int32 {
+        let mayRepair = wantsRepair || answersYes || repairsSafely
+        let image = try image.locate(writable: mayRepair)
+        let progress = CheckProgressLine()
+        let options = CheckOptions(
+            generation: generation.map { Generation($0) }, password: try self.image.password.password(for: image),
+            verifyData: verifyData, progress: { progress.show($0) })
+        defer { progress.finish() }
+        do throws(CheckError) {
+            if mayRepair {
+                let first = try repairsSafely ? FileSystemCheck.check(image.device, options) : nil
+                if let first, first.severity == .corruption {
+                    return show(first, nil, image.name, isUnsafe: true)
+                }
+                let report = try FileSystemCheck.repair(
+                    image.device, options, RepairOptions(fallsBack: !inPlace, time: CurrentTime.now()))
+                return show(report.before, report, image.name)
+            }
+            return show(try FileSystemCheck.check(image.device, options), nil, image.name)
+        } catch {
+            throw ToolFailure("\(image.name): \(error)")
+        }
+    }
+
+    /// Prints what was found and done; returns the exit code.
+    private func show(
+        _ report: CheckReport, _ repair: RepairReport?, _ name: String, isUnsafe: Bool = false
+    ) -> Int32 {
+        let code: Int32
+        if let repair {
+            code = !repair.after.isConsistent ? 4 : repair.generation != nil ? 1 : 0
+        } else {
+            code = report.isConsistent ? 0 : 4
+        }
+        if output.json {
+            Console.print(CheckOutput.json(report, repair))
+            return code
+        }
+        for line in CheckOutput.lines(report, repair, name, showsAll: all) {
+            Console.print(line)
+        }
+        if isUnsafe {
+            Console.print("\(name): content is lost or in danger; run fsck with --repair")
+        }
+        return code
+    }
+}
+
+/// Progress of a check, told from any of its threads.
+final class CheckProgressLine: Sendable {
+    private let line = Locked(Progress("checking"))
+
+    func show(_ progress: CheckProgress) {
+        line.withLock { line in
+            switch progress.phase {
+            case .data: line.update(done: 0, total: 0, "\(ByteCount.display(progress.done)) of content")
+            case .allocationLog: line.update(done: progress.done, total: progress.total, "blocks of the allocation log")
+            case .nodes: line.update(done: progress.done, total: progress.total, "nodes")
+            case .directories: line.update(done: progress.done, total: progress.total, "directories")
+            case .repair: line.update(done: progress.done, total: 0, "rounds of repair")
+            }
+        }
+    }
+
+    func finish() { line.withLock { $0.finish() } }
+}
