@@ -74,8 +74,8 @@ let package = Package(
 
         // The running system.
         module("SchemeProtocol"),
-        module("SchemeTransport", ["SchemeProtocol", "Platform"]),
-        module("SchemeKit", ["SchemeTransport", "SchemeProtocol", "Platform"]),
+        module("SchemeTransport", ["SchemeProtocol", "Platform", systemPackage]),
+        module("SchemeKit", ["SchemeTransport", "SchemeProtocol", "Platform", systemPackage]),
         module(
             "FileScheme",
             ["RedoxFS", "BlockDevice", "DiskFormat", "SchemeKit", "SchemeProtocol", "SchemeTransport", "Platform"]),
@@ -118,7 +118,20 @@ let package = Package(
                 "FuseBridge", "Router", "FileScheme", "RedoxFS", "BlockDevice", "DiskFormat", "SchemeKit",
                 "SchemeTransport", "SchemeProtocol", "Platform", "CLinux", systemPackage,
             ]),
-        tests("SchemeTransport", ["SchemeTransport", "SchemeProtocol", "Platform"]),
+        .executableTarget(
+            name: "scheme-peer",
+            dependencies: ["SchemeKit", "SchemeTransport", "SchemeProtocol", "Platform", "CLinux", systemPackage],
+            path: "Tests/SchemePeer", swiftSettings: common),
+        .target(
+            name: "SchemeTestSupport",
+            dependencies: ["SchemeKit", "SchemeTransport", "SchemeProtocol", "Platform", systemPackage],
+            path: "Tests/SchemeTestSupport", swiftSettings: common),
+        tests(
+            "SchemeTransport",
+            ["SchemeTransport", "SchemeProtocol", "SchemeTestSupport", "Platform", "CLinux", systemPackage]),
+        tests(
+            "SchemeKit",
+            ["SchemeKit", "SchemeTransport", "SchemeProtocol", "SchemeTestSupport", "Platform", systemPackage]),
 
         // What a mounted file system has to keep; `posix-checks FOLDER` tries it on any mount.
         .target(name: "CPosix", path: "Tests/PosixChecks/CPosix"),

@@ -2,6 +2,7 @@
 #include "CLinux.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -64,4 +65,11 @@ long clinux_receive_descriptors(
         return -1;
     }
     return received;
+}
+
+int clinux_pin_to_processor(int processor) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(processor, &set);
+    return sched_setaffinity(0, sizeof set, &set);
 }
