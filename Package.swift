@@ -128,7 +128,7 @@ let package = Package(
             path: "Tests/SchemeTestSupport", swiftSettings: common),
         tests(
             "SchemeTransport",
-            ["SchemeTransport", "SchemeProtocol", "SchemeTestSupport", "Platform", "CLinux", systemPackage]),
+            ["SchemeKit", "SchemeTransport", "SchemeProtocol", "SchemeTestSupport", "Platform", systemPackage]),
         tests(
             "SchemeKit",
             ["SchemeKit", "SchemeTransport", "SchemeProtocol", "SchemeTestSupport", "Platform", systemPackage]),

@@ -53,7 +53,8 @@ public final class ChannelServer: @unchecked Sendable {
             try SharedMapping(replyFile.rawValue, byteCount: layout.replyMemoryBytes, writable: true)
         }
         try ChannelHeader.check(request, magic: ChannelLayout.requestMagic, geometry)
-        try ChannelHeader.check(reply, magic: ChannelLayout.replyMagic, geometry)
+        // Written anew, not checked: what a predecessor that was taken over left there must not keep us from serving.
+        ChannelHeader.write(reply, magic: ChannelLayout.replyMagic, geometry)
         self.layout = layout
         self.number = number
         self.request = request

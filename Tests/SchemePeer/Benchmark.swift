@@ -32,7 +32,8 @@ enum Benchmark {
         let channel = try ChannelClient(.small, name: "bench", spinNanoseconds: spin)
         let program = try SystemCall.openPath("/proc/self/exe")
         let plan = ProcessPlan(
-            executable: program.rawValue, arguments: ["scheme-peer", "bench-server", place, String(spin)], environment: [],
+            executable: program.rawValue, arguments: ["scheme-peer", "bench-server", place, String(spin)],
+            environment: [],
             descriptors: [0, 1, 2, channel.requestDescriptor.rawValue, channel.replyDescriptor.rawValue])
         let child = try plan.run()
         defer {
@@ -41,7 +42,8 @@ enum Benchmark {
         }
         pin(0)
         let rounds = 100_000
-        for (name, opcode, length) in [("ping", Opcode.ping, 0), ("getattr", .getattr, 0), ("read 4 KiB", .read, 4096)] {
+        for (name, opcode, length) in [("ping", Opcode.ping, 0), ("getattr", .getattr, 0), ("read 4 KiB", .read, 4096)]
+        {
             var times: [UInt64] = []
             times.reserveCapacity(rounds)
             for _ in 0..<rounds {

@@ -23,7 +23,8 @@ enum HostileServer {
         case 1:
             let tail = memory.load32(ChannelLayout.completionTailOffset)
             memory.store32Releasing(
-                ChannelLayout.completionTailOffset, tail &+ UInt32(generator.next() % UInt64(layout.geometry.recordCount)))
+                ChannelLayout.completionTailOffset,
+                tail &+ UInt32(generator.next() % UInt64(layout.geometry.recordCount)))
         case 2:
             let place = Int(generator.next() % UInt64(layout.geometry.recordCount))
             memory.store32(layout.completionRing + 4 * place, UInt32(truncatingIfNeeded: generator.next() % 300))

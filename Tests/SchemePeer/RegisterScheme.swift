@@ -29,7 +29,9 @@ final class RegisterScheme: NodeScheme {
         dieAt = start.setting("die-at").flatMap { Int($0) } ?? 0
         var best = State()
         for half in 0..<2 {
-            guard let found = try Self.load(checkpoint.rawValue, half), found.sequence >= best.sequence else { continue }
+            guard let found = try Self.load(checkpoint.rawValue, half), found.sequence >= best.sequence else {
+                continue
+            }
             best = found
             best.half = 1 - half
         }
@@ -46,7 +48,9 @@ final class RegisterScheme: NodeScheme {
 
     private static func load(_ descriptor: Int32, _ half: Int) throws(Errno) -> State? {
         var words = [UInt64](repeating: 0, count: 66)
-        let count = unsafe words.withUnsafeMutableBytes { unsafe pread(descriptor, $0.baseAddress, halfBytes, off_t(half * halfBytes)) }
+        let count = unsafe words.withUnsafeMutableBytes {
+            unsafe pread(descriptor, $0.baseAddress, halfBytes, off_t(half * halfBytes))
+        }
         guard count == halfBytes, words[65] == checksum(words[0..<65]) else { return nil }
         return State(registers: Array(words[1..<65]), sequence: words[0], half: half)
     }
@@ -91,7 +95,9 @@ final class RegisterScheme: NodeScheme {
             var words = [state.sequence] + state.registers
             words.append(Self.checksum(words[...]))
             let at = off_t(state.half * Self.halfBytes)
-            let count = unsafe words.withUnsafeBytes { unsafe pwrite(checkpoint.rawValue, $0.baseAddress, Self.halfBytes, at) }
+            let count = unsafe words.withUnsafeBytes {
+                unsafe pwrite(checkpoint.rawValue, $0.baseAddress, Self.halfBytes, at)
+            }
             guard count == Self.halfBytes else { throw .ioError }
             state.half = 1 - state.half
             step(3)

@@ -1,0 +1,101 @@
+import Platform
+import SchemeKit
+import SchemeProtocol
+import SchemeTestSupport
+import SchemeTransport
+import Testing
+
+/// The doorbell: with both sides falling asleep and waking up at random moments no wake-up is lost (the test ends) and a side
+/// that is awake isn't rung (rings stay below requests).
+@Suite struct WakeUpTests {
+    @Test func randomPausesNeverLoseAWakeUp() throws {
+        let channel = try ChannelClient(.small, name: "test")
+        let server = try ServerThread(channel, OffsetScheme(), workers: 2)
+        defer { server.stop() }
+        try torture(channel, rounds: 20_000, seed: testSeed("randomPausesNeverLoseAWakeUp"))
+        #expect(channel.fill.rings <= 20_000)
+    }
+
+    @Test func acrossProcesses() throws {
+        let channel = try ChannelClient(.small, name: "test")
+        let peer = try PeerProcess(ControlMessage(.configure, number: 1, fields: [.init("mode", "echo")]))
+        _ = try peer.wait(for: .started)
+        try peer.attach(geometry: .small, request: channel.requestDescriptor, reply: channel.replyDescriptor)
+        try torture(channel, rounds: 20_000, seed: testSeed("acrossProcesses"))
+        peer.kill()
+    }
+
+    @Test func eventDescriptorsWakeToo() throws {
+        let channel = try ChannelClient(.small, name: "test", bells: true)
+        let server = try ChannelServer(
+            geometry: .small, request: channel.requestDescriptor, reply: channel.replyDescriptor, incarnation: 1,
+            serverBell: channel.serverBell, clientBell: channel.clientBell)
+        #expect(server.begin(epoch: 0))
+        let rounds = 5000
+        let thread = try spawnThread(name: "poller") {
+            var done = 0
+            while done < rounds {
+                if let request = server.takeIfAvailable() {
+                    server.complete(request, result: 0)
+                    done += 1
+                } else if server.prepareToPoll() {
+                    var entries = [pollEntry(server.serverBell)]
+                    _ = try? SystemCall.poll(&entries, milliseconds: -1)
+                    server.endPoll()
+                }
+            }
+        }
+        var generator = TestGenerator(seed: testSeed("eventDescriptorsWakeToo"))
+        var done = 0
+        for _ in 0..<rounds {
+            if generator.next() % 8 == 0 { SystemCall.sleep(nanoseconds: generator.next() % 50_000) }
+            let slot = try #require(channel.reserve())
+            channel.submit(slot, SubmissionEntry(.ping))
+            var isDone = false
+            while !isDone {
+                let count = channel.drain {
+                    channel.release($0)
+                    isDone = true
+                }
+                done += count
+                if count == 0, channel.prepareToPoll() {
+                    var entries = [pollEntry(channel.clientBell)]
+                    _ = try SystemCall.poll(&entries, milliseconds: -1)
+                    channel.endPoll()
+                }
+            }
+        }
+        thread.join()
+        #expect(done == rounds)
+    }
+
+    private func torture(_ channel: ChannelClient, rounds: Int, seed: UInt64) throws {
+        var generator = TestGenerator(seed: seed)
+        var inFlight = 0
+        var submitted = 0
+        var done = 0
+        while done < rounds {
+            let burst = Int(generator.next() % 4) + 1
+            for _ in 0..<burst where submitted < rounds {
+                guard let slot = channel.reserve() else { break }
+                channel.submit(slot, SubmissionEntry(.getattr, node: 1))
+                submitted += 1
+                inFlight += 1
+            }
+            if generator.next() % 16 == 0 { SystemCall.sleep(nanoseconds: generator.next() % 100_000) }
+            let leave = Int(generator.next() % 3)
+            while inFlight > leave {
+                let count = channel.waitAndDrain { channel.release($0) }
+                inFlight -= count
+                done += count
+            }
+            if submitted == rounds {
+                while inFlight > 0 {
+                    let count = channel.waitAndDrain { channel.release($0) }
+                    inFlight -= count
+                    done += count
+                }
+            }
+        }
+    }
+}
