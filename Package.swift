@@ -84,6 +84,12 @@ let package = Package(
         module("Sandbox", ["Platform", "CLinux", systemPackage]),
         module("Supervisor", ["Sandbox", "SchemeTransport", "SchemeProtocol", "Platform", systemPackage]),
 
+        // The scheme servers.
+        scheme(
+            "Disk",
+            ["SchemeKit", "SchemeProtocol", "BlockDevice", "Sandbox", "Platform", systemPackage]),
+        scheme("Small", ["SchemeKit", "SchemeProtocol", "Sandbox", "Platform", systemPackage]),
+
         // The command line.
         .executableTarget(
             name: "saltbridge",

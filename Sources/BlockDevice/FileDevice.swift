@@ -39,6 +39,31 @@ public final class FileDevice: BlockDevice {
         if !isBlockSpecial && byteCount != self.byteCount { try resize(to: byteCount) }
     }
 
+    /// Takes over a descriptor that somebody else opened and locked: a process that can't open anything itself.
+    ///
+    /// - Parameter name: for messages.
+    public init(
+        adopting opened: consuming OwnedDescriptor, name: String, writable: Bool
+    ) throws(BlockDeviceError) {
+        let type: mode_t
+        let count: UInt64
+        do {
+            let status = try SystemCall.status(opened.rawValue)
+            type = status.st_mode & S_IFMT
+            count =
+                type == S_IFBLK
+                ? try SystemCall.blockDeviceByteCount(opened.rawValue) : UInt64(clamping: status.st_size)
+        } catch {
+            throw .cannotOpen(error, path: name)
+        }
+        guard type == S_IFREG || type == S_IFBLK else { throw .notADevice(path: name) }
+        path = name
+        isWritable = writable
+        isBlockSpecial = type == S_IFBLK
+        descriptor = opened
+        size = Atomic(count)
+    }
+
     private init(path: String, writable: Bool, locking: Locking, create: mode_t?) throws(BlockDeviceError) {
         // What it is decides how to open it, and opening a pipe would wait.
         let kind = (try? SystemCall.statusAt(AT_FDCWD, path)).map { $0.st_mode & S_IFMT }

@@ -18,6 +18,11 @@ public final class SharedDescriptor: Sendable {
 
 /// Unix sockets that carry descriptors (unix(7), SCM_RIGHTS), eventfd and poll.
 extension SystemCall {
+    /// A second descriptor of the same open file, closed on exec.
+    public static func duplicate(_ descriptor: Int32) throws(Errno) -> OwnedDescriptor {
+        OwnedDescriptor(adopting: try retrying { clinux_fcntl_int(descriptor, F_DUPFD_CLOEXEC, 0) })
+    }
+
     /// A pair of connected sockets that keep messages apart (SOCK_SEQPACKET), closed on exec.
     public static func socketPair() throws(Errno) -> (SharedDescriptor, SharedDescriptor) {
         var pair: (Int32, Int32) = (-1, -1)

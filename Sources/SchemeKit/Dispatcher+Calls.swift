@@ -136,9 +136,14 @@ extension Dispatcher {
                 node, handle: handle, at: request.entry.offset, into: &wanted, flags: words.flags, &context)
             return Outcome(result: Int64(count), replyBytes: count)
         case .write:
-            let count = try scheme.write(
-                node, handle: handle, at: request.entry.offset, taken.server.payload(request), flags: words.flags,
-                &context)
+            let count: Int
+            if let slice = taken.server.payloadSlice(request) {
+                count = try scheme.write(node, handle: handle, at: request.entry.offset, slice, &context)
+            } else {
+                count = try scheme.write(
+                    node, handle: handle, at: request.entry.offset, taken.server.payload(request), flags: words.flags,
+                    &context)
+            }
             return Outcome(result: Int64(count))
         case .readdir:
             let room = taken.server.replyRoom(request)

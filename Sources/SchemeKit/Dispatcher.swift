@@ -69,6 +69,7 @@ public final class Dispatcher: Sendable {
     /// Forgets what waits or watches through a channel that ends: the calls stay unanswered.
     public func forget(channel server: ChannelServer) {
         parked.withLock { $0.forget { $0.server === server } }
+        try? administer { $0.channelEnded(server.number) }
     }
 
     /// One attempt; returns the nodes that it woke. The request is answered afterwards, or kept.
@@ -173,7 +174,10 @@ public final class Dispatcher: Sendable {
             }
         }
         if let target {
-            server.complete(target.request, result: -Int64(Errno.interrupted.rawValue))
+            let id = UInt64(target.request.tag) | UInt64(target.request.entry.generation) << 32
+            let node = target.request.entry.node
+            let done = try? administer { $0.cancelled(requestID: id, channel: server.number, node: node) }
+            server.complete(target.request, result: (done ?? nil) ?? -Int64(Errno.interrupted.rawValue))
         }
         server.complete(request, result: target == nil ? 0 : 1)
     }

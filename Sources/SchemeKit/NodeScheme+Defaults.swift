@@ -1,3 +1,4 @@
+import Platform
 import SchemeProtocol
 import SystemPackage
 
@@ -60,6 +61,11 @@ extension NodeScheme {
     public func write(
         _ node: UInt64, handle: UInt64, at offset: UInt64, _ bytes: RawSpan, flags: UInt32, _ context: inout CallContext
     ) throws(Errno) -> Int { throw .invalidArgument }
+    public func write(
+        _ node: UInt64, handle: UInt64, at offset: UInt64, _ slice: BufferSlice, _ context: inout CallContext
+    ) throws(Errno) -> Int {
+        try write(node, handle: handle, at: offset, slice.bytes, flags: context.flags, &context)
+    }
     public func flush(_ node: UInt64, handle: UInt64, _ context: inout CallContext) throws(Errno) {}
     public func close(_ node: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext) throws(Errno) {}
     public func synchronize(
@@ -130,6 +136,8 @@ extension NodeScheme {
         into output: inout MutableRawSpan, _ context: inout CallContext
     ) throws(Errno) -> (result: Int64, count: Int) { throw .noFunction }
 
+    public func cancelled(requestID: UInt64, channel: UInt32, node: UInt64) -> Int64? { nil }
+    public func channelEnded(_ channel: UInt32) {}
     public func commit(_ context: inout CallContext) throws(Errno) -> UInt64 { recoveredSequence }
     public func adopt(
         _ node: UInt64, generation: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext

@@ -1,3 +1,4 @@
+import Platform
 import SchemeProtocol
 import SystemPackage
 
@@ -76,6 +77,11 @@ public protocol NodeScheme: AnyObject, Sendable {
     /// Writes at an offset. The bytes lie in shared memory and can change while they are read.
     func write(
         _ node: UInt64, handle: UInt64, at offset: UInt64, _ bytes: RawSpan, flags: UInt32, _ context: inout CallContext
+    ) throws(Errno) -> Int
+    /// As the other `write`, with bytes that lie on pages of the channel's memory: for schemes that hand them on to a device. By
+    /// default it calls the other one.
+    func write(
+        _ node: UInt64, handle: UInt64, at offset: UInt64, _ slice: BufferSlice, _ context: inout CallContext
     ) throws(Errno) -> Int
     /// A descriptor of the handle was closed.
     func flush(_ node: UInt64, handle: UInt64, _ context: inout CallContext) throws(Errno)
@@ -157,6 +163,10 @@ public protocol NodeScheme: AnyObject, Sendable {
         into output: inout MutableRawSpan, _ context: inout CallContext
     ) throws(Errno) -> (result: Int64, count: Int)
 
+    /// A waiting call was cancelled: returns what it had done by then as its result (a short count), nil for EINTR.
+    func cancelled(requestID: UInt64, channel: UInt32, node: UInt64) -> Int64?
+    /// A channel ended: its client is gone for good, and with it the handles that came through it.
+    func channelEnded(_ channel: UInt32)
     /// Makes everything durable that was answered before; returns the number of the last change covered.
     func commit(_ context: inout CallContext) throws(Errno) -> UInt64
     /// A handle that was open when the last incarnation died. Called before anything is replayed: a node that isn't there yet

@@ -12,9 +12,20 @@ public final class PathScheme: NodeScheme {
         let node: UInt64
     }
 
+    /// A handle: its number is only unique within its channel.
+    private struct Key: Hashable {
+        let channel: UInt32
+        let handle: UInt64
+
+        init(_ context: CallContext, _ handle: UInt64) {
+            channel = context.channel
+            self.handle = handle
+        }
+    }
+
     private struct Table {
         var paths: [UInt64: String] = [1: ""]
-        var files: [UInt64: Open] = [:]
+        var files: [Key: Open] = [:]
     }
 
     private let scheme: any Scheme
@@ -74,8 +85,8 @@ public final class PathScheme: NodeScheme {
         return attributes
     }
 
-    private func file(_ handle: UInt64) throws(Errno) -> any OpenFile {
-        guard let open = table.value.files[handle] else { throw .badFileDescriptor }
+    private func file(_ handle: UInt64, _ context: CallContext) throws(Errno) -> any OpenFile {
+        guard let open = table.value.files[Key(context, handle)] else { throw .badFileDescriptor }
         return open.file
     }
 
@@ -92,7 +103,8 @@ public final class PathScheme: NodeScheme {
     public func attributes(
         _ node: UInt64, handle: UInt64, _ context: inout CallContext
     ) throws(Errno) -> NodeAttributes {
-        if handle != 0, let open = table.value.files[handle], var attributes = try open.file.attributes() {
+        if handle != 0, let open = table.value.files[Key(context, handle)], var attributes = try open.file.attributes()
+        {
             attributes.node = open.node
             return attributes
         }
@@ -104,7 +116,7 @@ public final class PathScheme: NodeScheme {
         _ node: UInt64, handle: UInt64, _ changes: AttributeChangeSet, _ context: inout CallContext
     ) throws(Errno) -> NodeAttributes {
         var changes = changes
-        if let size = changes.size, let open = table.value.files[handle] {
+        if let size = changes.size, let open = table.value.files[Key(context, handle)] {
             try open.file.truncate(to: size, &context)
             changes.size = nil
         }
@@ -161,7 +173,7 @@ public final class PathScheme: NodeScheme {
     public func open(_ node: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext) throws(Errno) {
         let file = try scheme.open(try path(node), flags: flags, mode: 0, &context)
         context.opened = file.opened
-        table.value.files[handle] = Open(file: file, node: node)
+        table.value.files[Key(context, handle)] = Open(file: file, node: node)
     }
 
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
@@ -173,7 +185,7 @@ public final class PathScheme: NodeScheme {
         let file = try scheme.open(path, flags: flags | OpenFlags.create, mode: mode & 0o7777, &context)
         let attributes = try numbered(path)
         context.opened = file.opened
-        table.value.files[handle] = Open(file: file, node: attributes.node)
+        table.value.files[Key(context, handle)] = Open(file: file, node: attributes.node)
         return attributes
     }
 
@@ -193,7 +205,7 @@ public final class PathScheme: NodeScheme {
         let file = try scheme.open(name, flags: flags, mode: mode & 0o7777, &context)
         let node = name.isEmpty ? 1 : (try? numbered(name))?.node ?? Self.number(name)
         context.opened = file.opened
-        table.value.files[handle] = Open(file: file, node: node)
+        table.value.files[Key(context, handle)] = Open(file: file, node: node)
         return node
     }
 
@@ -201,9 +213,9 @@ public final class PathScheme: NodeScheme {
     public func duplicate(
         _ node: UInt64, handle: UInt64, as newHandle: UInt64, kind: RawSpan, _ context: inout CallContext
     ) throws(Errno) -> UInt64 {
-        let file = try file(handle).duplicate(kind: try text(kind), &context)
+        let file = try file(handle, context).duplicate(kind: try text(kind), &context)
         context.opened = file.opened
-        table.value.files[newHandle] = Open(file: file, node: node)
+        table.value.files[Key(context, newHandle)] = Open(file: file, node: node)
         return node
     }
 
@@ -211,35 +223,35 @@ public final class PathScheme: NodeScheme {
     public func read(
         _ node: UInt64, handle: UInt64, at offset: UInt64, into buffer: inout MutableRawSpan, flags: UInt32,
         _ context: inout CallContext
-    ) throws(Errno) -> Int { try file(handle).read(into: &buffer, at: offset, &context) }
+    ) throws(Errno) -> Int { try file(handle, context).read(into: &buffer, at: offset, &context) }
 
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     public func write(
         _ node: UInt64, handle: UInt64, at offset: UInt64, _ bytes: RawSpan, flags: UInt32, _ context: inout CallContext
-    ) throws(Errno) -> Int { try file(handle).write(bytes, at: offset, &context) }
+    ) throws(Errno) -> Int { try file(handle, context).write(bytes, at: offset, &context) }
 
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     public func close(
         _ node: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext
-    ) throws(Errno) { table.value.files.removeValue(forKey: handle)?.file.close(&context) }
+    ) throws(Errno) { table.value.files.removeValue(forKey: Key(context, handle))?.file.close(&context) }
 
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     public func synchronize(
         _ node: UInt64, handle: UInt64, dataOnly: Bool, _ context: inout CallContext
     ) throws(Errno) {
-        guard handle != 0, let open = table.value.files[handle] else { return }
+        guard handle != 0, let open = table.value.files[Key(context, handle)] else { return }
         try open.file.synchronize(dataOnly: dataOnly, &context)
     }
 
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     public func allocate(
         _ node: UInt64, handle: UInt64, mode: UInt32, at offset: UInt64, count: UInt64, _ context: inout CallContext
-    ) throws(Errno) { try file(handle).allocate(mode: mode, at: offset, count: count, &context) }
+    ) throws(Errno) { try file(handle, context).allocate(mode: mode, at: offset, count: count, &context) }
 
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     public func poll(
         _ node: UInt64, handle: UInt64, events: UInt32, _ context: inout CallContext
-    ) throws(Errno) -> UInt32 { try file(handle).poll(events: events, &context) }
+    ) throws(Errno) -> UInt32 { try file(handle, context).poll(events: events, &context) }
 
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     public func openDirectory(
@@ -271,6 +283,15 @@ public final class PathScheme: NodeScheme {
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     public func figures(_ node: UInt64, _ context: inout CallContext) throws(Errno) -> FileSystemFigures {
         scheme.figures()
+    }
+
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    public func channelEnded(_ channel: UInt32) {
+        for (key, open) in table.value.files where key.channel == channel {
+            var context = CallContext(node: open.node)
+            open.file.close(&context)
+            table.value.files[key] = nil
+        }
     }
 
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation

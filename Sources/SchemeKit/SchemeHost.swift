@@ -91,6 +91,16 @@ public struct SchemeStart: Sendable {
     /// An inherited descriptor; nil if it isn't there.
     public func descriptor(_ name: String) -> SharedDescriptor? { received.descriptor(name) }
 
+    /// An inherited descriptor as the caller's own: a second number for the same open file.
+    public func ownedDescriptor(_ name: String) throws(SchemeStartError) -> OwnedDescriptor {
+        let inherited = try requiredDescriptor(name)
+        do throws(Errno) {
+            return try SystemCall.duplicate(inherited.rawValue)
+        } catch {
+            throw .failed(error, "descriptor \(name)")
+        }
+    }
+
     /// An inherited descriptor that must be there.
     public func requiredDescriptor(_ name: String) throws(SchemeStartError) -> SharedDescriptor {
         guard let descriptor = received.descriptor(name) else { throw .missingDescriptor(name) }

@@ -1,0 +1,12 @@
+import SchemeKit
+import Sandbox
+
+/// The process of the small schemes: each is a file in its root. They need no state and nothing from outside.
+@main
+struct SmallProgram {
+    static func main() {
+        SchemeServer.main(afterStart: { _ in try StrictMode.enter() }) { start in
+            PathScheme(SmallScheme(start.host))
+        }
+    }
+}
