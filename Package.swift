@@ -90,6 +90,11 @@ let package = Package(
             ["SchemeKit", "SchemeProtocol", "BlockDevice", "Sandbox", "Platform", systemPackage]),
         scheme("Small", ["SchemeKit", "SchemeProtocol", "Sandbox", "Platform", systemPackage]),
 
+        // The supervisor's process: small, linked statically, so that its copies for new processes are made quickly.
+        .executableTarget(
+            name: "saltbridge-supervisor", dependencies: ["Supervisor"], swiftSettings: common,
+            linkerSettings: [.unsafeFlags(["-static-executable"])]),
+
         // The command line.
         .executableTarget(
             name: "saltbridge",
@@ -138,6 +143,11 @@ let package = Package(
         tests(
             "SchemeKit",
             ["SchemeKit", "SchemeTransport", "SchemeProtocol", "SchemeTestSupport", "Platform", systemPackage]),
+        .executableTarget(
+            name: "fake-scheme", dependencies: ["Sandbox", "SchemeTransport", "SchemeProtocol", "Platform"],
+            path: "Tests/FakeScheme", swiftSettings: common,
+            linkerSettings: [.unsafeFlags(["-static-executable"])]),
+        tests("Supervisor", ["Supervisor", "Sandbox", "SchemeTransport", "SchemeProtocol", "Platform", systemPackage]),
 
         // What a mounted file system has to keep; `posix-checks FOLDER` tries it on any mount.
         .target(name: "CPosix", path: "Tests/PosixChecks/CPosix"),

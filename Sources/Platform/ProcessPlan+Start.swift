@@ -14,8 +14,10 @@ public struct StartingProcess: ~Copyable, Sendable {
         self.status = status
     }
 
-    /// Waits until the program runs. When the start failed, reaps the process and throws the reason.
-    public consuming func finishStart() throws(SpawnError) -> ChildProcess {
+    /// Waits until the program runs, nil, or the start has failed: the reason. To be asked once.
+    ///
+    /// A child that was killed before it could report counts as running; its pidfd tells.
+    public func waitForStart() -> SpawnError? {
         var report: [Int32] = [0, 0]
         let raw = status.rawValue
         let count: Int
@@ -25,13 +27,18 @@ public struct StartingProcess: ~Copyable, Sendable {
             // A peer that vanishes with the go byte unread resets the connection: it died before its first step.
             count = error == .connectionReset ? 0 : -1
         }
-        // Close-on-exec closed the other end: the program runs. It is the same for a child that was killed meanwhile;
-        // its pidfd tells.
-        if count == 0 { return process }
+        // Close-on-exec has closed the other end: the program runs.
+        if count == 0 { return nil }
+        let step = SpawnStep(rawValue: UInt32(bitPattern: report[0])) ?? .handshake
+        return SpawnError(step, Errno(rawValue: count == 8 ? report[1] : EPROTO))
+    }
+
+    /// Waits until the program runs. When the start failed, reaps the process and throws the reason.
+    public consuming func finishStart() throws(SpawnError) -> ChildProcess {
+        guard let failure = waitForStart() else { return process }
         try? process.send(signal: SIGKILL)
         _ = try? process.waitForEnd()
-        let step = SpawnStep(rawValue: UInt32(bitPattern: report[0])) ?? .handshake
-        throw SpawnError(step, Errno(rawValue: count == 8 ? report[1] : EPROTO))
+        throw failure
     }
 }
 

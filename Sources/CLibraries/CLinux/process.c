@@ -8,9 +8,12 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -124,3 +127,63 @@ int clinux_landlock_allow_port(int ruleset, uint64_t access, uint64_t port) {
 }
 
 int clinux_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
+
+static int unix_address(const char *path, struct sockaddr_un *address) {
+    size_t length = strlen(path);
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    if (length >= sizeof address->sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(address->sun_path, path, length);
+    return 0;
+}
+
+int clinux_listen_unix(const char *path) {
+    struct sockaddr_un address;
+    if (unix_address(path, &address) != 0) return -1;
+    int socket_number = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (socket_number < 0) return -1;
+    if (bind(socket_number, (struct sockaddr *)&address, sizeof address) != 0 || listen(socket_number, 16) != 0) {
+        int code = errno;
+        close(socket_number);
+        errno = code;
+        return -1;
+    }
+    return socket_number;
+}
+
+int clinux_connect_unix(const char *path) {
+    struct sockaddr_un address;
+    if (unix_address(path, &address) != 0) return -1;
+    int socket_number = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (socket_number < 0) return -1;
+    if (connect(socket_number, (struct sockaddr *)&address, sizeof address) != 0) {
+        int code = errno;
+        close(socket_number);
+        errno = code;
+        return -1;
+    }
+    return socket_number;
+}
+
+int clinux_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }
+
+int clinux_peer_user(int socket_number, unsigned *user) {
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(socket_number, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return -1;
+    *user = peer.uid;
+    return 0;
+}
+
+long clinux_send_some(int socket_number, const void *bytes, size_t count) {
+    return send(socket_number, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+int clinux_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *options) {
+    return mount(source, target, type, flags, options);
+}
+
+int clinux_unmount(const char *target, int flags) { return umount2(target, flags); }

@@ -32,5 +32,14 @@ int clinux_landlock_abi(void);
 int clinux_landlock_create(uint64_t files, uint64_t network, uint64_t scoped, size_t size);
 int clinux_landlock_allow_path(int ruleset, uint64_t access, int path);
 int clinux_landlock_allow_port(int ruleset, uint64_t access, uint64_t port);
+// Unix stream sockets by path. Listeners and what they accept don't block.
+int clinux_listen_unix(const char *path);
+int clinux_connect_unix(const char *path);
+int clinux_accept(int listener);
+int clinux_peer_user(int socket_number, unsigned *user);
+// Sends what there is room for; never SIGPIPE.
+long clinux_send_some(int socket_number, const void *bytes, size_t count);
+int clinux_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *options);
+int clinux_unmount(const char *target, int flags);
 
 #endif

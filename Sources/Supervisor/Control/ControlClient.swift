@@ -1,0 +1,79 @@
+import Platform
+import SystemPackage
+
+/// Why a supervisor can't be asked.
+public enum ControlClientError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// Nobody listens, or the connection broke.
+    case connection(Errno)
+    /// The supervisor ended before it answered.
+    case ended
+    /// The answer makes no sense.
+    case answer(String)
+    /// The supervisor refuses; the text is its reason.
+    case refused(String)
+
+    /// What happened.
+    public var description: String {
+        switch self {
+        case .connection(let errno): "cannot reach the supervisor: \(errno)"
+        case .ended: "the supervisor ended before it answered"
+        case .answer(let text): "the supervisor's answer makes no sense: \(text)"
+        case .refused(let reason): reason
+        }
+    }
+}
+
+/// Asks a supervisor over its control socket.
+public final class ControlClient {
+    private let socket: SharedDescriptor
+    private var incoming: [UInt8] = []
+
+    /// Connects to the supervisor that listens at a path.
+    public init(path: String) throws(ControlClientError) {
+        do throws(Errno) {
+            socket = try SystemCall.connect(toPath: path)
+        } catch {
+            throw .connection(error)
+        }
+    }
+
+    /// Sends a request and waits for its answer.
+    ///
+    /// - Throws: `refused` if the answer says that it failed.
+    public func ask(_ request: JSONValue) throws(ControlClientError) -> JSONValue {
+        do throws(Errno) {
+            try SystemCall.write(text: "\(request.text)\n", to: socket.rawValue)
+        } catch {
+            throw .connection(error)
+        }
+        let line = try nextLine()
+        let answer: JSONValue
+        do {
+            answer = try JSONValue(parsing: line)
+        } catch {
+            throw .answer("\(error)")
+        }
+        if answer["ok"] == .bool(true) { return answer }
+        throw .refused(answer["error"]?.string ?? line)
+    }
+
+    private func nextLine() throws(ControlClientError) -> String {
+        while true {
+            if let end = incoming.firstIndex(of: 0x0A) {
+                let line = String(decoding: incoming[..<end], as: UTF8.self)
+                incoming.removeSubrange(...end)
+                return line
+            }
+            do throws(Errno) {
+                guard let bytes = try SystemCall.receiveSome(socket.rawValue), !bytes.isEmpty else { throw .brokenPipe }
+                incoming += bytes
+            } catch .brokenPipe {
+                throw .ended
+            } catch .connectionReset {
+                throw .ended
+            } catch {
+                throw .connection(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+import Glibc
+import Platform
+import SystemPackage
+
+/// A connection to the control socket: lines of JSON come in, lines of JSON go out.
+final class ControlConnection {
+    let descriptor: SharedDescriptor
+    private var incoming: [UInt8] = []
+    private var outgoing: ArraySlice<UInt8> = []
+
+    private static let lineLimit = 64 << 10
+    private static let outgoingLimit = 8 << 20
+
+    init(_ descriptor: SharedDescriptor) { self.descriptor = descriptor }
+
+    /// The complete lines that have come; nil: the connection is over.
+    func takeLines() -> [String]? {
+        var lines: [String] = []
+        while true {
+            guard let bytes = try? SystemCall.receiveSome(descriptor.rawValue) else {
+                return errno == EAGAIN ? lines : nil
+            }
+            if bytes.isEmpty { return lines.isEmpty ? nil : lines }
+            incoming += bytes
+            while let end = incoming.firstIndex(of: 0x0A) {
+                lines.append(String(decoding: incoming[..<end], as: UTF8.self))
+                incoming.removeSubrange(...end)
+            }
+            if incoming.count > Self.lineLimit { return nil }
+        }
+    }
+
+    /// Queues a line. False if too much waits already.
+    func send(_ line: String) -> Bool {
+        outgoing += Array("\(line)\n".utf8)
+        return outgoing.count <= Self.outgoingLimit && flush()
+    }
+
+    /// Sends what there is room for. False if the connection is over.
+    func flush() -> Bool {
+        while !outgoing.isEmpty {
+            guard let count = try? SystemCall.sendSome(descriptor.rawValue, outgoing) else { return false }
+            if count == 0 { return true }
+            outgoing = outgoing.dropFirst(count)
+        }
+        outgoing = []
+        return true
+    }
+
+    var hasOutgoing: Bool { !outgoing.isEmpty }
+}
+
+/// The control socket of a mount.
+final class ControlServer {
+    let path: String
+    let descriptor: SharedDescriptor
+    var connections: [UInt32: ControlConnection] = [:]
+    private var last: UInt32 = 0
+
+    init(path: String) throws(SupervisorError) {
+        self.path = path
+        do throws(Errno) {
+            // A leftover of a supervisor that had our process number.
+            _ = unsafe unlink(path)
+            descriptor = try SystemCall.listen(atPath: path)
+            _ = unsafe chmod(path, 0o600)
+        } catch {
+            throw .controlSocket(path, error)
+        }
+    }
+
+    /// The next connection, if its user is ours or root.
+    func accept() -> UInt32? {
+        while let socket = try? SystemCall.accept(descriptor.rawValue) {
+            guard let user = try? SystemCall.peerUser(socket.rawValue), user == geteuid() || user == 0 else { continue }
+            last &+= 1
+            connections[last] = ControlConnection(socket)
+            return last
+        }
+        return nil
+    }
+
+    func close() {
+        for connection in connections.values { _ = connection.flush() }
+        connections = [:]
+        _ = unsafe unlink(path)
+    }
+}

@@ -1,0 +1,69 @@
+/// When a process that died is started again, and when no more.
+///
+/// A death after a time of good service is answered at once. Deaths in quick succession are answered after a wait that doubles
+/// each time; so are starts that fail. Either reaches a limit, and the scheme goes offline until it is restarted by hand.
+public struct RestartPolicy: Sendable, Equatable {
+    /// The first wait, in nanoseconds.
+    public var firstDelay: UInt64 = 5_000_000
+    /// The longest wait, in nanoseconds.
+    public var longestDelay: UInt64 = 2_000_000_000
+    /// Quick deaths that are still answered at once.
+    public var freeDeaths = 4
+    /// So many quick deaths in a row: offline.
+    public var deathLimit = 64
+    /// So many starts in a row that never got ready: offline.
+    public var failedStartLimit = 6
+    /// Serving so long, in nanoseconds, counts as good service.
+    public var stableAfter: UInt64 = 1_000_000_000
+
+    /// The defaults.
+    public init() {}
+
+    /// What to do about a death.
+    public enum Decision: Sendable, Equatable {
+        /// Start again at this time of the monotonic clock (maybe past), in nanoseconds.
+        case restart(at: UInt64)
+        /// Start no more.
+        case offline
+    }
+
+    /// What the policy remembers of one process.
+    public struct History: Sendable, Equatable {
+        /// Starts in a row that never got ready.
+        public private(set) var failedStarts = 0
+        /// Deaths in a row with too little service between them.
+        public private(set) var quickDeaths = 0
+
+        /// A process without past.
+        public init() {}
+
+        /// Forgets all: somebody restarted it by hand.
+        public mutating func reset() { self = History() }
+
+        /// Counts a death at `now`, of a process that was ready at `readyAt` (nil: never).
+        public mutating func died(at now: UInt64, readyAt: UInt64?, _ policy: RestartPolicy) -> Decision {
+            guard let readyAt else {
+                failedStarts += 1
+                if failedStarts >= policy.failedStartLimit { return .offline }
+                return .restart(at: now &+ policy.delay(after: failedStarts))
+            }
+            failedStarts = 0
+            if now &- readyAt >= policy.stableAfter {
+                quickDeaths = 0
+                return .restart(at: now)
+            }
+            quickDeaths += 1
+            if quickDeaths >= policy.deathLimit { return .offline }
+            if quickDeaths <= policy.freeDeaths { return .restart(at: now) }
+            return .restart(at: now &+ policy.delay(after: quickDeaths - policy.freeDeaths))
+        }
+    }
+
+    /// The wait after so many failures in a row (1...).
+    public func delay(after failures: Int) -> UInt64 {
+        guard failures > 0 else { return 0 }
+        let shift = min(failures - 1, 40)
+        let (delay, overflow) = firstDelay.multipliedReportingOverflow(by: 1 << UInt64(shift))
+        return overflow ? longestDelay : min(delay, longestDelay)
+    }
+}

@@ -1,0 +1,321 @@
+import Glibc
+import Platform
+import Sandbox
+import SchemeProtocol
+import SchemeTransport
+import SystemPackage
+
+/// The number of this process.
+func processNumber() -> Int { Int(getpid()) }
+
+// From the start of a process to its death:
+//
+//     idle, waiting -> start -> starting -> started -> serving -> died -> waiting -> ...
+//                        |         |                      |                  |
+//                        +---------+-- failed, died ------+                  +-> offline (restart by hand)
+
+extension Supervisor {
+    func member(named name: String) -> Member? { members.first { $0.name == name } }
+
+    /// Starts whatever isn't up and whose needs are.
+    func startWhatCan() {
+        for member in members where member.state == .idle {
+            let needs = member.isRouter ? members.filter { !$0.isRouter }.map(\.name) : member.configuration.uses
+            // At the beginning the order spares everybody a recovery. The router waits for nobody that is offline.
+            let isReady = needs.allSatisfy { name in
+                guard let needed = self.member(named: name) else { return true }
+                switch needed.state {
+                case .serving: return true
+                case .offline: return member.isRouter
+                default: return false
+                }
+            }
+            if isReady { start(member) }
+        }
+    }
+
+    /// Starts the next incarnation.
+    func start(_ member: Member) {
+        member.incarnation &+= 1
+        member.readyAt = nil
+        member.stoppedAt = nil
+        member.deathCause = nil
+        member.state = .starting
+        member.deadline = now() &+ configuration.limits.start
+        do {
+            let (ours, theirs) = try ControlSocket.pair()
+            try configure(member, through: ours)
+            let null = try SystemCall.open("/dev/null", O_RDWR)
+            let process = StartedProcess(
+                try member.sandbox.start(
+                    environment: environment(of: member),
+                    descriptors: [null.rawValue, 2, 2, theirs.descriptor.rawValue]))
+            member.process = process
+            member.control = ours
+            let incarnation = member.incarnation
+            watch(process.starting.status.rawValue, EventToken(.start, member.index, incarnation: incarnation))
+            watch(
+                process.starting.process.descriptor.rawValue,
+                EventToken(.process, member.index, incarnation: incarnation))
+            watch(ours.descriptor.rawValue, EventToken(.control, member.index, incarnation: incarnation))
+        } catch {
+            startFailed(member, "\(error)")
+        }
+        updateStatus()
+    }
+
+    private func environment(of member: Member) -> [String] {
+        [
+            "SALTBRIDGE_ROLE=\(member.isRouter ? "router" : "scheme")", "SALTBRIDGE_SCHEME=\(member.name)",
+            "SALTBRIDGE_CONTROL=3", "SALTBRIDGE_INCARNATION=\(member.incarnation)",
+        ]
+    }
+
+    /// Sends all that the process needs before it exists: it finds it when it looks.
+    private func configure(_ member: Member, through socket: ControlSocket) throws(ChannelError) {
+        let own = channels.values.filter { $0.client == member.index }.sorted { $0.number < $1.number }
+        var fields = [ControlMessage.Field("scheme", member.name)]
+        fields += member.configuration.settings.map { ControlMessage.Field($0.key, $0.value) }
+        var descriptors = member.configuration.descriptors.map { (name: $0.name, descriptor: $0.descriptor.rawValue) }
+        descriptors += member.held.map { (name: $0.name, descriptor: $0.descriptor.rawValue) }
+        if member.isRouter {
+            fields.append(.init("adopt", "\(own.count)"))
+            let visible = members.filter { !$0.isRouter && $0.configuration.isVisible }
+            fields.append(.init("schemes", visible.map(\.name).joined(separator: ",")))
+            if let mount { descriptors.append((name: "fuse", descriptor: mount.descriptor.rawValue)) }
+            descriptors.append((name: "supervisor", descriptor: statusMemory.descriptor.rawValue))
+        }
+        try socket.send(
+            ControlMessage(.configure, number: UInt64(member.incarnation), fields: fields), descriptors: descriptors,
+            wait: false)
+        if member.isRouter {
+            for channel in own {
+                let server = members[channel.server]
+                try socket.send(
+                    ControlMessage(
+                        .adopt, channel: channel.number, number: UInt64(server.incarnation),
+                        geometry: channel.geometry,
+                        fields: [.init("scheme", server.name), .init("state", serverState(server))]),
+                    descriptors: channel.descriptors, wait: false)
+            }
+        }
+        for channel in channels.values.sorted(by: { $0.number < $1.number }) where channel.server == member.index {
+            channel.attachedTo = member.incarnation
+            try socket.send(
+                attachMessage(channel, epoch: member.incarnation, id: 0), descriptors: channel.descriptors, wait: false)
+        }
+    }
+
+    /// The word for a client.
+    func serverState(_ server: Member) -> String {
+        switch server.state {
+        case .serving: "serving"
+        case .offline, .finished, .finishing: "offline"
+        default: "starting"
+        }
+    }
+
+    func attachMessage(_ channel: Channel, epoch: UInt32, id: UInt32) -> ControlMessage {
+        ControlMessage(
+            .attach, id: id, channel: channel.number, number: UInt64(epoch), geometry: channel.geometry,
+            fields: [.init("client", members[channel.client].name)])
+    }
+
+    /// The child has reached its program, or has said why not.
+    func startReported(_ member: Member) {
+        guard let process = member.process, !process.hasStarted else { return }
+        unwatch(process.starting.status.rawValue)
+        process.hasStarted = true
+        if let failure = process.starting.waitForStart() {
+            let error = SandboxError.start(name: member.name, failure)
+            try? process.starting.process.send(signal: SIGKILL)
+            _ = try? process.starting.process.waitForEnd()
+            forgetProcess(member)
+            startFailed(member, "\(error)")
+        } else {
+            member.recovery?.startedAt = now()
+        }
+    }
+
+    /// A start that can't succeed by trying again: the sandbox, or the program itself says so.
+    func startFailed(_ member: Member, _ reason: String) {
+        log("\(member.name): \(reason)")
+        member.deadline = nil
+        goOffline(member, reason)
+    }
+
+    /// The process says that it is up.
+    func started(_ member: Member, _ message: ControlMessage) {
+        guard member.state == .starting, let process = member.process else { return }
+        // The message can be faster than the report of the start.
+        startReported(member)
+        guard member.isAlive else { return }
+        if member.isDying {
+            // Its last message, read after its end: it was up, but nobody needs to know.
+            member.readyAt = now()
+            return
+        }
+        do {
+            try member.sandbox.verify(process.processID)
+        } catch {
+            kill(member, because: "not confined")
+            reapAtOnce(member)
+            startFailed(member, "\(error)")
+            return
+        }
+        member.state = .serving
+        member.deadline = nil
+        member.readyAt = now()
+        member.recovery?.readyAt = member.readyAt
+        tellClients(of: member, "started")
+        if member.awaitedResumes.isEmpty { recoveryEnded(member) }
+        startWhatCan()
+        becomeReadyIfAllIs()
+        updateStatus()
+    }
+
+    private func becomeReadyIfAllIs() {
+        guard phase == .starting, members.allSatisfy({ $0.state == .serving || $0.state.isOffline }) else { return }
+        phase = .serving
+        let ready = onReady
+        onReady = nil
+        ready?()
+    }
+
+    /// Something happened to the process: it is gone, stopped or goes on.
+    func processChanged(_ member: Member) {
+        while let process = member.process {
+            guard let change = try? process.starting.process.nextChange() else { return }
+            switch change {
+            case .ended(let end):
+                died(member, end)
+                return
+            case .stopped: if member.stoppedAt == nil { member.stoppedAt = now() }
+            case .continued: member.stoppedAt = nil
+            }
+        }
+    }
+
+    func forgetProcess(_ member: Member) {
+        if let process = member.process {
+            unwatch(process.starting.process.descriptor.rawValue)
+            if !process.hasStarted { unwatch(process.starting.status.rawValue) }
+        }
+        if let control = member.control { unwatch(control.descriptor.rawValue) }
+        member.process = nil
+        member.control = nil
+        member.stoppedAt = nil
+        member.deadline = nil
+        failQuestions(member)
+    }
+
+    /// The process is wholly gone.
+    private func died(_ member: Member, _ end: ProcessEnd) {
+        let time = now()
+        // What it said last may explain its end.
+        member.isDying = true
+        receiveMessages(member)
+        member.isDying = false
+        guard member.isAlive else { return }
+        // A start that fails in the child ends the child: the report comes first.
+        if let process = member.process, !process.hasStarted {
+            startReported(member)
+            guard member.isAlive else { return }
+        }
+        let wasFinishing = member.state == .finishing
+        let cause = member.deathCause
+        forgetProcess(member)
+        dropClientChannels(member)
+        if wasFinishing {
+            finishedOrRestart(member, end, time)
+            return
+        }
+        member.deathCount += 1
+        log("\(member.name): \(cause?.text ?? end.description) (incarnation \(member.incarnation))")
+        member.recovery = RecoveryTimeline(
+            incarnation: member.incarnation &+ 1, cause: cause?.text ?? end.description, orderedAt: cause?.at,
+            detectedAt: time)
+        member.awaitedResumes = []
+        tellClients(of: member, "died")
+        guard phase.startsProcesses else {
+            member.state = .finished
+            return
+        }
+        switch member.history.died(at: time, readyAt: member.readyAt, configuration.policy) {
+        case .offline: goOffline(member, "died too often: \(end.description)")
+        case .restart(let at):
+            if at <= time { start(member) } else { member.state = .waiting(until: at) }
+        }
+        updateStatus()
+    }
+
+    private func finishedOrRestart(_ member: Member, _ end: ProcessEnd, _ time: UInt64) {
+        if end != .exited(0) { log("\(member.name): \(end.description) while it finished") }
+        switch member.afterFinish {
+        case .stay: member.state = .finished
+        case .restart:
+            member.recovery = RecoveryTimeline(
+                incarnation: member.incarnation &+ 1, cause: "restart", orderedAt: member.deathCause?.at,
+                detectedAt: time)
+            tellClients(of: member, "died")
+            start(member)
+        }
+        if phase == .finishing { finishNext() }
+        updateStatus()
+    }
+
+    /// Starts it no more until it is asked for by hand; its clients answer ENODEV.
+    func goOffline(_ member: Member, _ reason: String) {
+        member.state = .offline(reason)
+        member.recovery = nil
+        log("\(member.name) is offline: \(reason)")
+        tellClients(of: member, "offline")
+        answerRecoveryWaiters(member, failure: "\(member.name) is offline: \(reason)")
+        if phase == .starting {
+            if member.configuration.isEssential {
+                failure = failure ?? .scheme(member.name, reason)
+                stop(force: true)
+            } else {
+                startWhatCan()
+                becomeReadyIfAllIs()
+            }
+        }
+        updateStatus()
+    }
+
+    /// Ends a process that must go.
+    func kill(_ member: Member, because cause: String, signal: Int32 = SIGKILL) {
+        guard let process = member.process else { return }
+        if member.deathCause == nil { member.deathCause = (cause, now()) }
+        try? process.starting.process.send(signal: signal)
+    }
+
+    /// After a SIGKILL: the end is near, and there is nothing else to do.
+    private func reapAtOnce(_ member: Member) {
+        guard let process = member.process else { return }
+        _ = try? process.starting.process.waitForEnd()
+        forgetProcess(member)
+        dropClientChannels(member)
+    }
+
+    func deadlinePassed(_ member: Member) {
+        member.deadline = nil
+        switch member.state {
+        case .starting: kill(member, because: "did not get ready in time")
+        case .finishing: kill(member, because: "did not finish in time")
+        default: break
+        }
+    }
+
+    func killAll() {
+        for member in members where member.isAlive {
+            kill(member, because: "the supervisor ends")
+            reapAtOnce(member)
+        }
+        mount?.endNow()
+    }
+}
+
+extension MemberState {
+    var isOffline: Bool { if case .offline = self { true } else { false } }
+}

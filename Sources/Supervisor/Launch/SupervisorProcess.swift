@@ -1,0 +1,138 @@
+import Glibc
+import Platform
+import SystemPackage
+
+// The supervisor is a process of its own. Its descriptors:
+//
+//     0      /dev/null      1, 2   the log
+//     3      the configuration, JSON, to the end
+//     4      written once: {"ok":true} when everything serves, or {"ok":false,"error":"..."}; closed then
+//     5 ...  the configuration's descriptors
+
+/// The supervisor's program.
+public enum SupervisorProgram {
+    /// Its main function.
+    public static func main() -> Never {
+        let arguments = CommandLine.arguments
+        if arguments.count == 3, arguments[1] == MountCleanup.argument { MountCleanup.main(mountpoint: arguments[2]) }
+        var report: SharedDescriptor? = SharedDescriptor(adopting: 4)
+        func tell(_ answer: JSONValue) {
+            if let report { try? SystemCall.write(text: "\(answer.text)\n", to: report.rawValue) }
+            report = nil
+        }
+        do {
+            let text = try SystemCall.text(of: SharedDescriptor(adopting: 3))
+            let configuration = try SupervisorConfiguration(json: JSONValue(parsing: text))
+            let supervisor = try Supervisor(configuration, onReady: { tell(.make(["ok": .bool(true)])) })
+            try supervisor.run()
+            exit(0)
+        } catch {
+            Supervisor.logToStandardError("\(error)")
+            tell(.make(["ok": .bool(false), "error": .string("\(error)")]))
+            exit(1)
+        }
+    }
+}
+
+extension SystemCall {
+    /// All text from a descriptor's position on.
+    fileprivate static func text(of descriptor: SharedDescriptor) throws(Errno) -> String {
+        var result: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let count = try retrying { unsafe Glibc.read(descriptor.rawValue, &buffer, buffer.count) }
+            if count == 0 { return String(decoding: result, as: UTF8.self) }
+            result += buffer[..<count]
+        }
+    }
+}
+
+/// Why a mount didn't come up.
+public enum LaunchError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The supervisor's program can't be started.
+    case program(path: String, String)
+    /// A system call failed.
+    case system(String, Errno)
+    /// The supervisor gave up; the text is its reason.
+    case refused(String)
+
+    /// What happened.
+    public var description: String {
+        switch self {
+        case .program(let path, let reason): "cannot start \(path): \(reason)"
+        case .system(let what, let errno): "\(what): \(errno)"
+        case .refused(let reason): reason
+        }
+    }
+}
+
+/// Starts supervisors.
+public struct SupervisorLaunch: Sendable {
+    /// The supervisor's program.
+    public var program: String
+    /// Where its log goes; nil: this process's standard error.
+    public var log: SharedDescriptor?
+    /// In a session of its own: it doesn't get the terminal's signals.
+    public var newSession = true
+
+    /// A launch of a program.
+    public init(program: String) { self.program = program }
+
+    /// Starts a supervisor and waits until everything serves.
+    ///
+    /// - Returns: its process; dropping the value doesn't end it.
+    public func start(_ configuration: SupervisorConfiguration) throws(LaunchError) -> ChildProcess {
+        var descriptors: [SharedDescriptor] = []
+        let json = configuration.json { descriptor in
+            if let index = descriptors.firstIndex(where: { $0 === descriptor }) { return 5 + index }
+            descriptors.append(descriptor)
+            return 4 + descriptors.count
+        }
+        let process: ChildProcess
+        let report: SharedDescriptor
+        do throws(Errno) {
+            let text = try Self.memory(json.text)
+            let null = try SystemCall.open("/dev/null", O_RDWR)
+            let pipe = try SystemCall.pipe()
+            report = pipe.reading
+            process = try run(
+                [null.rawValue, log?.rawValue ?? 2, log?.rawValue ?? 2, text.rawValue, pipe.writing.rawValue]
+                    + descriptors.map(\.rawValue))
+        } catch {
+            throw .program(path: program, "\(error)")
+        }
+        let answer = try Self.answer(report)
+        if answer["ok"] == .bool(true) { return process }
+        _ = try? process.waitForEnd()
+        throw .refused(answer["error"]?.string ?? "the supervisor ended without a word")
+    }
+
+    private func run(_ descriptors: [Int32]) throws(Errno) -> ChildProcess {
+        let executable = try SystemCall.openPath(program)
+        var plan = ProcessPlan(
+            executable: executable.rawValue, arguments: ["saltbridge-supervisor"],
+            environment: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "SWIFT_BACKTRACE=enable=no"], descriptors: descriptors)
+        plan.newSession = newSession
+        do throws(SpawnError) {
+            return try plan.run()
+        } catch {
+            throw error.errno
+        }
+    }
+
+    private static func memory(_ text: String) throws(Errno) -> OwnedDescriptor {
+        let file = try SharedMemory.create(name: "saltbridge-configuration", byteCount: text.utf8.count)
+        try SystemCall.write(text: text, to: file.rawValue)
+        if lseek(file.rawValue, 0, SEEK_SET) != 0 { throw Errno(rawValue: errno) }
+        return file
+    }
+
+    private static func answer(_ report: SharedDescriptor) throws(LaunchError) -> JSONValue {
+        do {
+            let text = try SystemCall.text(of: report)
+            return text.isEmpty ? .null : try JSONValue(parsing: text)
+        } catch {
+            throw .refused("the supervisor's answer makes no sense: \(error)")
+        }
+    }
+}

@@ -1,0 +1,8 @@
+import Supervisor
+
+@main
+enum Main {
+    static func main() {
+        SupervisorProgram.main()
+    }
+}

@@ -1,0 +1,85 @@
+// A scheme server for tests of the supervisor. Its setting `behaviour` says how it misbehaves:
+//   serve           not at all
+//   exit-at-start   exits with status 3 before it is up
+//   refuse          says that it can't start
+//   never-ready     does nothing
+//   unfiltered      says that it is up without its strict filter
+//   die-soon        exits with status 4 soon after it is up
+//   ignore-finish   doesn't end when told
+//   sleepy          doesn't read its messages
+// It keeps a descriptor named "diary" from incarnation to incarnation, and answers `get` with what it was given.
+import Glibc
+import Platform
+import Sandbox
+import SchemeProtocol
+import SchemeTransport
+
+@main
+enum FakeScheme {
+    static func main() {
+        guard let text = unsafe getenv("SALTBRIDGE_CONTROL"), let number = unsafe Int32(String(cString: text)) else {
+            exit(78)
+        }
+        let socket = ControlSocket(SharedDescriptor(adopting: number))
+        do {
+            guard let first = try socket.receive(), first.message.kind == .configure else { exit(78) }
+            try run(socket, first)
+        } catch {
+            exit(5)
+        }
+    }
+
+    private static func run(_ socket: ControlSocket, _ configuration: ReceivedControl) throws {
+        let behaviour = configuration.message["behaviour"] ?? "serve"
+        switch behaviour {
+        case "exit-at-start": exit(3)
+        case "refuse":
+            try socket.send(ControlMessage(.failed, number: 5, fields: [.init("message", "the test wants it so")]))
+            exit(1)
+        case "never-ready": while true { pause() }
+        case "unfiltered": break
+        default: try StrictMode.enter()
+        }
+        var channels: [UInt32: ChannelServer] = [:]
+        try socket.send(ControlMessage(.started))
+        if behaviour == "die-soon" {
+            usleep(30_000)
+            exit(4)
+        }
+        if behaviour == "sleepy" { while true { pause() } }
+        while true {
+            guard let received = try socket.receive() else { continue }
+            let message = received.message
+            var answer = ControlMessage(.done, id: message.id, channel: message.channel)
+            switch message.kind {
+            case .get:
+                answer.fields = configuration.message.fields
+                answer.fields.append(.init("incarnation", "\(configuration.message.number)"))
+                answer.fields.append(
+                    .init("descriptors", configuration.message.descriptorNames.sorted().joined(separator: ",")))
+            case .set:
+                switch message["crash"] {
+                case "exit"?: exit(6)
+                case "hold"?:
+                    let memory = try SharedMemory.create(name: "diary", byteCount: 4096)
+                    try socket.send(ControlMessage(.hold), descriptors: [("diary", memory.rawValue)])
+                default: break
+                }
+            case .attach:
+                if let geometry = message.geometry, let request = received.descriptor("request"),
+                    let reply = received.descriptor("reply")
+                {
+                    channels[message.channel] = try ChannelServer(
+                        number: message.channel, geometry: geometry, request: request, reply: reply,
+                        incarnation: UInt32(configuration.message.number), serverBell: nil, clientBell: nil)
+                }
+            case .finish:
+                if behaviour == "ignore-finish" { continue }
+                try socket.send(answer)
+                exit(0)
+            default: break
+            }
+            if message.id != 0 { try socket.send(answer) }
+        }
+    }
+}

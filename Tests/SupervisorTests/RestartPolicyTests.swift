@@ -1,0 +1,69 @@
+import Testing
+
+@testable import Supervisor
+
+/// Time is a number that the tests move.
+@Suite struct RestartPolicyTests {
+    private let second: UInt64 = 1_000_000_000
+
+    @Test func deathAfterGoodServiceIsAnsweredAtOnce() {
+        var history = RestartPolicy.History()
+        let policy = RestartPolicy()
+        for round in UInt64(1)...1000 {
+            let now = round * 10 * second
+            #expect(history.died(at: now, readyAt: now - policy.stableAfter, policy) == .restart(at: now))
+        }
+    }
+
+    @Test func quickDeathsBackOffAndEnd() {
+        var history = RestartPolicy.History()
+        let policy = RestartPolicy()
+        var now: UInt64 = second
+        var delays: [UInt64] = []
+        var deaths = 0
+        loop: while true {
+            deaths += 1
+            switch history.died(at: now, readyAt: now - 1000, policy) {
+            case .restart(let at):
+                delays.append(at - now)
+                now = at + 1000
+            case .offline: break loop
+            }
+        }
+        #expect(deaths == policy.deathLimit)
+        #expect(delays.prefix(policy.freeDeaths).allSatisfy { $0 == 0 })
+        #expect(delays[policy.freeDeaths] == policy.firstDelay)
+        #expect(delays[policy.freeDeaths + 1] == 2 * policy.firstDelay)
+        #expect(zip(delays, delays.dropFirst()).allSatisfy { $0 <= $1 })
+        #expect(delays.last == policy.longestDelay)
+    }
+
+    @Test func failedStartsBackOffAndEnd() {
+        var history = RestartPolicy.History()
+        let policy = RestartPolicy()
+        for failure in 1..<policy.failedStartLimit {
+            #expect(
+                history.died(at: second, readyAt: nil, policy) == .restart(at: second + policy.delay(after: failure)))
+        }
+        #expect(history.died(at: second, readyAt: nil, policy) == .offline)
+        history.reset()
+        #expect(history.died(at: second, readyAt: nil, policy) == .restart(at: second + policy.firstDelay))
+    }
+
+    @Test func goodServiceForgivesQuickDeaths() {
+        var history = RestartPolicy.History()
+        let policy = RestartPolicy()
+        for _ in 0..<20 { _ = history.died(at: second, readyAt: second - 1, policy) }
+        let later = 100 * second
+        #expect(history.died(at: later, readyAt: later - 2 * second, policy) == .restart(at: later))
+        #expect(history.died(at: later, readyAt: later - 1, policy) == .restart(at: later))
+    }
+
+    @Test func delaysDoNotOverflow() {
+        var policy = RestartPolicy()
+        policy.firstDelay = .max / 2
+        policy.longestDelay = .max
+        #expect(policy.delay(after: 0) == 0)
+        #expect(policy.delay(after: 50) == .max)
+    }
+}
