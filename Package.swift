@@ -104,6 +104,12 @@ let package = Package(
             ],
             swiftSettings: common),
 
+        // Benchmarks; Scripts/bench builds and runs them.
+        .executableTarget(
+            name: "bench-engine",
+            dependencies: ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform"],
+            path: "Benchmarks/Engine", swiftSettings: common),
+
         // Tests.
         .target(
             name: "TestSupport",

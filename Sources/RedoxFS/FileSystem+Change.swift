@@ -167,7 +167,8 @@ extension FileSystem {
     func noteAccess(_ node: NodeID, _ context: inout RequestContext) throws(FileSystemError) {
         let time = context.time
         let isNeeded = try inspect { (state) throws(Fault) in
-            let times = NodeExtension.times(state.blocks.buffer(try state.node(node)).bytes)
+            let buffer = try state.nodeBuffer(node)
+            let times = NodeExtension.times(buffer.bytes)
             guard times.access < time else { return false }
             return times.access <= times.modification || times.access <= times.change
                 || time.seconds &- times.access.seconds >= 86_400

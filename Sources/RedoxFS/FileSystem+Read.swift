@@ -72,7 +72,8 @@ extension FileSystem {
 extension EngineState {
     /// Makes sure that a node is a regular file.
     mutating func requireFile(_ id: NodeID) throws(Fault) {
-        switch NodeBlock.kind(blocks.buffer(try node(id)).bytes) {
+        let buffer = try nodeBuffer(id)
+        switch NodeBlock.kind(buffer.bytes) {
         case .file: return
         case .directory: throw .failed(.isDirectory)
         default: throw .failed(.invalidArgument("not a regular file"))

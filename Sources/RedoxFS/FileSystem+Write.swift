@@ -66,7 +66,8 @@ extension FileSystem {
             let pieces = cut(bytes, at: offset, layout)
             let outcome = try change(&context) { (state, context) throws(Fault) -> WriteOutcome in
                 if onlyAtEnd {
-                    let size = NodeBlock.size(state.blocks.buffer(try state.node(node)).bytes)
+                    let buffer = try state.nodeBuffer(node)
+                    let size = NodeBlock.size(buffer.bytes)
                     if size != offset { return .moved }
                 }
                 guard try state.write(node, at: offset, bytes, pieces, level: layout.level, &context) else {

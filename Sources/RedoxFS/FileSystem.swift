@@ -49,8 +49,8 @@ public final class FileSystem: Sendable {
         let sequence = found.header.headerExtension?.sequence ?? 0
         let generation = found.header.generation.rawValue
         var initial = EngineState(
-            blocks: BlockCache(maximumCleanCount: options.cacheBytes / 4 / Limits.blockSize, pool: pool),
-            records: RecordCache(maximumCleanBytes: options.cacheBytes / 4 * 3, pool: pool),
+            blocks: BlockCache(maximumCleanCount: options.cacheBytes / 2 / Limits.blockSize, pool: pool),
+            records: RecordCache(maximumCleanBytes: options.cacheBytes / 2, pool: pool),
             root: found.header.tree, blockCount: found.header.blockCount, isReadOnly: isReadOnly,
             generation: generation, durableGeneration: generation, sequence: sequence, durableSequence: sequence)
         do {

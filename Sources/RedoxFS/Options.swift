@@ -57,7 +57,7 @@ public struct OpenOptions: Sendable {
     /// Bytes of changes that may wait in memory before they are written.
     public var dirtyBytes = 64 << 20
     /// Bytes of unchanged data and metadata that are kept in memory.
-    public var cacheBytes = 128 << 20
+    public var cacheBytes = 256 << 20
     /// Threads for hashing, compression and encryption, besides the callers.
     public var threads = 1
     /// Stored in each header together with the sequence number: who wrote it.

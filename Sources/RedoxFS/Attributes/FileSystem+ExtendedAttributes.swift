@@ -160,7 +160,7 @@ extension FileSystem {
 extension EngineState {
     /// The record level of a regular file; nil for other nodes.
     mutating func fileRecordLevel(_ id: NodeID) throws(Fault) -> UInt32? {
-        let buffer = blocks.buffer(try node(id))
+        let buffer = try nodeBuffer(id)
         return NodeBlock.kind(buffer.bytes) == .file ? NodeBlock.recordLevel(buffer.bytes) : nil
     }
 

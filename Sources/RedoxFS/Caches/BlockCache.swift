@@ -141,6 +141,7 @@ struct BlockCache: Sendable {
         let buffer = pool.take(level: 0)
         buffer.zero(0..<Limits.blockSize)
         virtualCounter &+= 1
+        makeRoom()
         let slot = takeSlot()
         slots[slot].buffer = buffer
         slots[slot].number = BlockAddress.virtual(virtualCounter, level: 0).number

@@ -116,6 +116,7 @@ struct RecordCache: Sendable {
     /// A record with new content, not dirty yet.
     mutating func create(_ key: RecordKey, pointer: BlockPointer, buffer: AlignedBuffer) -> Slot {
         if let old = byKey[key] { remove(old) }
+        makeRoom(buffer.byteCount)
         let slot = takeSlot()
         nextVersion &+= 1
         slots[slot].buffer = buffer

@@ -52,7 +52,8 @@ extension EngineState {
         for item in batch.finished.prefix(max(wanted, 1)) {
             var kind: NodeKind?
             do throws(Fault) {
-                kind = NodeBlock.kind(blocks.buffer(try node(item.node)).bytes)
+                let buffer = try nodeBuffer(item.node)
+                kind = NodeBlock.kind(buffer.bytes)
             } catch {
                 // Nodes are read together; one that can't be read leaves its kind open.
                 if case .load(let more) = error {

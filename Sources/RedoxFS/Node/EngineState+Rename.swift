@@ -14,7 +14,8 @@ extension EngineState {
         guard let source = try find(from, name) else { throw .failed(.notFound) }
         guard NodeBlock.links(blocks.buffer(to).bytes) > 0 else { throw .failed(.notFound) }
         let moved = source.node
-        let isDirectory = NodeBlock.kind(blocks.buffer(try node(moved)).bytes) == .directory
+        let buffer = try nodeBuffer(moved)
+        let isDirectory = NodeBlock.kind(buffer.bytes) == .directory
         if isDirectory, parent != newParent { try checkLoop(moved, newParent) }
         let target = try find(to, newName)
         if flags.contains(.exchange) {
@@ -92,7 +93,8 @@ extension EngineState {
         _ isDirectory: Bool, _ context: inout RequestContext
     ) throws(Fault) {
         let other = target.node
-        let otherIsDirectory = NodeBlock.kind(blocks.buffer(try node(other)).bytes) == .directory
+        let otherBuffer = try nodeBuffer(other)
+        let otherIsDirectory = NodeBlock.kind(otherBuffer.bytes) == .directory
         if otherIsDirectory, parent != newParent { try checkLoop(other, parent) }
         let fromSlot = try touchNode(parent)
         let toSlot = try touchNode(newParent)

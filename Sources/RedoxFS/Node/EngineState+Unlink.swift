@@ -85,7 +85,8 @@ extension EngineState {
         let existing = try directory(parent)
         guard name.byteCount <= Limits.maximumNameLength else { throw .failed(.nameTooLong) }
         guard let place = try find(existing, name) else { throw .failed(.notFound) }
-        let kind = NodeBlock.kind(blocks.buffer(try node(place.node)).bytes)
+        let buffer = try nodeBuffer(place.node)
+        let kind = NodeBlock.kind(buffer.bytes)
         if kind == .directory { throw .failed(.isDirectory) }
         let directory = try touchNode(parent)
         touchPlace(directory, place)

@@ -2,6 +2,7 @@
 // reading a node that is in memory needs no walk.
 
 import DiskFormat
+import Platform
 
 extension EngineState {
     /// The slot of a node's block.
@@ -19,6 +20,13 @@ extension EngineState {
             throw .corrupt(.tree, .value, block: pointer.address.number, value: UInt64(id.rawValue))
         }
         return slot
+    }
+
+    /// The bytes of a node's block. (Not `blocks.buffer(try node(id))`: that would copy the arena, since the receiver is
+    /// read before the argument changes it.)
+    mutating func nodeBuffer(_ id: NodeID) throws(Fault) -> AlignedBuffer {
+        let slot = try node(id)
+        return blocks.buffer(slot)
     }
 
     /// The slot of a node's block, which is planned to become dirty with the tree above it.
