@@ -94,6 +94,18 @@ let package = Package(
         .executableTarget(
             name: "saltbridge-supervisor", dependencies: ["Supervisor"], swiftSettings: common,
             linkerSettings: [.unsafeFlags(["-static-executable"])]),
+        .executableTarget(
+            name: "saltbridge-router",
+            dependencies: [
+                "FuseBridge", "Router", "Supervisor", "Sandbox", "SchemeTransport", "SchemeProtocol", "Platform",
+                systemPackage,
+            ],
+            swiftSettings: common),
+        scheme(
+            "File",
+            [
+                "FileScheme", "RedoxFS", "BlockDevice", "DiskFormat", "SchemeKit", "Sandbox", "Platform", systemPackage,
+            ]),
 
         // The command line.
         .executableTarget(

@@ -8,7 +8,7 @@ import SchemeTransport
 //      8  node u64     16  generation of the node u64
 //     24  while it is open, the kernel's number for poll(2); then the sequence number of the close, u64
 //
-// A handle's number is its place + 1. A file whose close deleted its node stays until the close is committed: a server that
+// The first place is the route's own (`SchemeRoute.recoveredIncarnation`). A handle's number is its place + 1. A file whose close deleted its node stays until the close is committed: a server that
 // repeats the log must find it open.
 
 /// The open files of one scheme.
@@ -35,7 +35,7 @@ final class HandleTable: Sendable {
 
     private struct State {
         var free: [UInt32] = []
-        var used = 0
+        var used = 1
     }
 
     private let client: ChannelClient
@@ -48,7 +48,7 @@ final class HandleTable: Sendable {
         count = client.layout.geometry.clientAreaBytes / Place.byteCount
         var state = State()
         // Places are taken in order, so what was never used is one run at the end: find its start.
-        for index in 0..<count {
+        for index in 1..<count {
             let word = Self.word(client, index, 0)
             if word == 0, Self.word(client, index, 8) == 0 { break }
             state.used = index + 1
@@ -72,7 +72,7 @@ final class HandleTable: Sendable {
 
     private func index(_ handle: UInt64) -> Int? {
         let number = Int(truncatingIfNeeded: handle & 0xffff_ffff)
-        guard number >= 1, number <= count else { return nil }
+        guard number >= 2, number <= count else { return nil }
         return number - 1
     }
 
@@ -149,7 +149,7 @@ final class HandleTable: Sendable {
     /// Open files, and those whose closing isn't committed.
     func records() -> [Record] {
         state.withLock { state in
-            (0..<state.used).compactMap { index -> Record? in
+            (1..<state.used).compactMap { index -> Record? in
                 let word = word(index, 0)
                 let kind = UInt32(truncatingIfNeeded: word)
                 guard kind == Place.open || kind == Place.closed else { return nil }
@@ -167,7 +167,7 @@ final class HandleTable: Sendable {
     /// - Parameter alive: numbers that requests in flight or answered and not told mention.
     func dropUnfinished(except alive: Set<UInt64>) {
         let dead = state.withLock { state in
-            (0..<state.used).compactMap { index -> UInt64? in
+            (1..<state.used).compactMap { index -> UInt64? in
                 let isOpening = UInt32(truncatingIfNeeded: word(index, 0)) == Place.opening
                 return isOpening && !alive.contains(UInt64(index + 1)) ? UInt64(index + 1) : nil
             }

@@ -14,6 +14,8 @@ public final class Router: Sendable {
         public var faults: RouterFaults = []
         /// Of this process.
         public var incarnation: UInt32 = 1
+        /// What the supervisor tells of itself, as JSON.
+        public var supervisorStatus: (@Sendable () -> String?)?
         /// A name for the mount.
         public var mountName = ""
 

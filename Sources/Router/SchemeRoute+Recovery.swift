@@ -40,6 +40,24 @@ extension SchemeRoute {
         drainAll()
     }
 
+    /// The server that is being brought up is dead.
+    public func abortRecovery() {
+        incarnation.store(0, ordering: .sequentiallyConsistent)
+    }
+
+    /// The incarnation of the server that was brought up last, as it stands in the channel's client area: 0 before the first.
+    public static func recoveredIncarnation(_ client: ChannelClient) -> UInt32 {
+        let bytes = client.clientArea(0, count: 4)
+        return unsafe bytes.bytes.unsafeLoad(as: UInt32.self)
+    }
+
+    /// Writes down that a server is up to date: a new router need not bring it up.
+    public func noteRecovered(_ number: UInt32) {
+        let client = client
+        var bytes = client.clientArea(0, count: 4)
+        bytes.storeBytes(of: number, as: UInt32.self)
+    }
+
     private func drainAll() {
         while client.drain({ completion in exchange.deliver(completion) }) > 0 {}
     }
@@ -63,6 +81,7 @@ extension SchemeRoute {
     /// Brings the next incarnation up to date and lets everybody go on. False if it died meanwhile.
     public func recover(incarnation number: UInt32) -> RecoveryReport? {
         incarnation.store(number, ordering: .sequentiallyConsistent)
+        client.holdBack()
         exchange.pause()
         drainAll()
         var report = RecoveryReport(incarnation: number)
@@ -84,6 +103,8 @@ extension SchemeRoute {
                 client.resubmit(record)
             }
         }
+        // Before anything is let through: a router that dies from here on leaves a server that is up to date.
+        noteRecovered(number)
         availability.store(.available, ordering: .sequentiallyConsistent)
         client.resume()
         exchange.resume()

@@ -7,6 +7,7 @@ import SchemeTransport
 ///
 ///     router.json             this process
 ///     schemes.json            one line per scheme: state, incarnation, traffic
+///     supervisor.json         the processes: sandboxes, restarts
 ///     SCHEME/status.json      the scheme: server, channel, log, open files
 ///     SCHEME/latency.json     times of every kind of request, seen from here and from the server
 ///     SCHEME/recoveries.json  what each replacement of the server took, in microseconds
@@ -16,6 +17,7 @@ public struct SystemTree: Sendable {
         case root
         case router
         case schemes
+        case supervisor
         case directory(scheme: Int)
         case status(scheme: Int)
         case latency(scheme: Int)
@@ -35,6 +37,7 @@ public struct SystemTree: Sendable {
         case .root: 1
         case .router: 2
         case .schemes: 3
+        case .supervisor: 4
         case .directory(let scheme): UInt64(scheme) << 8 | 16
         case .status(let scheme): UInt64(scheme) << 8 | 17
         case .latency(let scheme): UInt64(scheme) << 8 | 18
@@ -48,6 +51,7 @@ public struct SystemTree: Sendable {
         case 1: return .root
         case 2: return .router
         case 3: return .schemes
+        case 4: return .supervisor
         default: break
         }
         let scheme = Int(truncatingIfNeeded: number >> 8)
@@ -65,6 +69,7 @@ public struct SystemTree: Sendable {
         switch node {
         case .root:
             return [("router.json", .router), ("schemes.json", .schemes)]
+                + (router.options.supervisorStatus == nil ? [] : [("supervisor.json", .supervisor)])
                 + router.routes.map { ($0.description.name, .directory(scheme: $0.index)) }
         case .directory(let scheme):
             guard router.route(scheme) != nil else { return nil }
@@ -82,6 +87,7 @@ public struct SystemTree: Sendable {
         case .root, .directory: return nil
         case .router: return routerReport.text
         case .schemes: return JSON.array(router.routes.map { summary($0) }).text
+        case .supervisor: return router.options.supervisorStatus?()
         case .status(let scheme): return router.route(scheme).map { status($0).text }
         case .latency(let scheme): return router.route(scheme).map { latency($0).text }
         case .recoveries(let scheme): return router.route(scheme).map { recoveries($0).text }

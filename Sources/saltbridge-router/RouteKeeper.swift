@@ -1,0 +1,77 @@
+import Platform
+import Router
+import SchemeProtocol
+import SchemeTransport
+import SystemPackage
+
+/// Brings a scheme's next server up to date, on a thread of its own: the one that listens to the supervisor must hear of
+/// that server's death meanwhile.
+final class RouteKeeper: Sendable {
+    private enum Change {
+        case died
+        case started(UInt32)
+        case offline
+    }
+
+    private let route: SchemeRoute
+    private let channel: UInt32
+    private let socket: ControlSocket
+    private let changes = Locked<[Change]>([])
+    private let arrived = ConditionVariable()
+
+    init(_ route: SchemeRoute, _ channel: UInt32, _ socket: ControlSocket) throws(Errno) {
+        self.route = route
+        self.channel = channel
+        self.socket = socket
+        try spawnThread(name: "keeper", stackSize: 512 << 10) { [self] in
+            while true { act(changes.wait(on: arrived) { $0.isEmpty ? nil : $0.removeFirst() }) }
+        }
+    }
+
+    /// The supervisor told of the server.
+    func changed(_ state: String, _ incarnation: UInt32) {
+        let change: Change
+        switch state {
+        case "died":
+            // Whatever is being done for this server is in vain.
+            route.abortRecovery()
+            change = .died
+        case "started": change = .started(incarnation)
+        case "offline":
+            route.abortRecovery()
+            change = .offline
+        default: return
+        }
+        changes.withLock { $0.append(change) }
+        arrived.signal()
+    }
+
+    private func act(_ change: Change) {
+        switch change {
+        case .died: route.serverDied()
+        case .offline: route.goOffline()
+        case .started(let incarnation):
+            // Dead already: the next one is on its way.
+            guard !changes.withLock({ list in list.contains { if case .started = $0 { false } else { true } } }),
+                let report = route.recover(incarnation: incarnation)
+            else { return }
+            tell(report)
+        }
+    }
+
+    private func tell(_ report: RecoveryReport) {
+        try? socket.send(
+            ControlMessage(
+                .resumed, channel: channel, number: UInt64(report.incarnation),
+                fields: [
+                    .init("replayed", "\(report.replayed)"), .init("resubmitted", "\(report.resubmitted)"),
+                    .init("quarantined", "\(report.quarantined)"), .init("mismatches", "\(report.mismatches.count)"),
+                ]), wait: false)
+        for mismatch in report.mismatches.prefix(8) {
+            let text =
+                "\(route.description.name): \(mismatch.opcode.name) repeated gave \(mismatch.repeated), "
+                + "acknowledged was \(mismatch.acknowledged)"
+            try? socket.send(ControlMessage(.log, fields: [.init("message", text)]), wait: false)
+        }
+    }
+}

@@ -1,0 +1,45 @@
+import FuseBridge
+import Glibc
+import Platform
+import Router
+import Sandbox
+import SchemeProtocol
+import SchemeTransport
+import SystemPackage
+
+/// The router's process: the FUSE session of a mount and the way to its schemes.
+///
+/// Started by the supervisor, which holds everything that must outlive it (see the supervisor's documentation for the messages).
+/// Settings:
+/// - `root` the scheme at the mount point itself; without it each scheme has a directory
+/// - `file-systems` names of schemes that only this mount changes, separated by commas (default: `file` and `file.*`)
+/// - `write-back` 0 to have every write reach the server at once
+/// - `faults` for tests: `no-log`, `no-reply-cache`, separated by commas
+///
+/// Descriptors: `fuse`, and from the second incarnation on `state`.
+@main
+struct RouterProgram {
+    static func main() {
+        guard let text = unsafe getenv("SALTBRIDGE_CONTROL"), let number = unsafe Int32(String(cString: text)), number > 2
+        else { fail("SALTBRIDGE_CONTROL names no control socket: the router is started by the supervisor", nil) }
+        let socket = ControlSocket(SharedDescriptor(adopting: number))
+        do {
+            guard let first = try socket.receive(), first.message.kind == .configure else {
+                fail("the first message is not the configuration", socket)
+            }
+            let process = try RouterProcess(socket, first)
+            try process.start()
+            exit(process.run())
+        } catch {
+            fail("\(error)", socket)
+        }
+    }
+
+    /// Says why and ends: a router never runs half configured.
+    private static func fail(_ reason: String, _ socket: ControlSocket?) -> Never {
+        try? SystemCall.writeAll(2, Array("cannot start: \(reason)\n".utf8))
+        try? socket?.send(
+            ControlMessage(.failed, number: UInt64(EINVAL), fields: [.init("message", reason)]), wait: false)
+        exit(78)
+    }
+}
