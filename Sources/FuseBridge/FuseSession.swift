@@ -38,7 +38,8 @@ public final class FuseSession: @unchecked Sendable {
     let options: Options
     let state: FuseSessionState?
     let workers: FuseWorkers
-    let counters = FuseCounters()
+    /// What happened since the process started.
+    public let counters = FuseCounters()
     /// What the hooks share while INIT is fed again; afterwards constant.
     let restart = Locked(FuseRestart())
     /// libfuse's next read gets the saved INIT.

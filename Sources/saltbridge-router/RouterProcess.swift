@@ -38,7 +38,9 @@ final class RouterProcess {
         self.socket = socket
         self.configuration = configuration
         let message = configuration.message
-        guard let descriptor = configuration.descriptor("fuse") else { throw RouterStartError.missingDescriptor("fuse") }
+        guard let descriptor = configuration.descriptor("fuse") else {
+            throw RouterStartError.missingDescriptor("fuse")
+        }
         self.descriptor = descriptor
         var options = Router.Options()
         options.rootScheme = message["root"]
@@ -71,7 +73,9 @@ final class RouterProcess {
     }
 
     /// Memory that the supervisor holds from incarnation to incarnation.
-    private static func sessionState(_ configuration: ReceivedControl, _ socket: ControlSocket) throws -> FuseSessionState? {
+    private static func sessionState(_ configuration: ReceivedControl, _ socket: ControlSocket) throws
+        -> FuseSessionState?
+    {
         let byteCount = FuseSessionState.byteCount
         let memory: SharedMapping
         if let held = configuration.descriptor("state") {
@@ -82,7 +86,11 @@ final class RouterProcess {
             memory = try SharedMapping(new.rawValue, byteCount: byteCount, writable: true)
             try socket.send(ControlMessage(.hold), descriptors: [("state", new.rawValue)])
         }
-        var bytes = memory.mutableBytes(0, count: byteCount)
+        return state(in: memory)
+    }
+
+    private static func state(in memory: SharedMapping) -> FuseSessionState? {
+        var bytes = memory.mutableBytes(0, count: FuseSessionState.byteCount)
         return unsafe bytes.withUnsafeMutableBytes { unsafe FuseSessionState(memory: $0, owner: memory) }
     }
 
@@ -109,7 +117,8 @@ final class RouterProcess {
             do {
                 try session.run()
             } catch {
-                try? socket.send(ControlMessage(.log, fields: [.init("message", "the session ended: \(error)")]), wait: false)
+                try? socket.send(
+                    ControlMessage(.log, fields: [.init("message", "the session ended: \(error)")]), wait: false)
             }
             try? socket.send(ControlMessage(.unmounted), wait: false)
         }

@@ -20,7 +20,8 @@ import SystemPackage
 @main
 struct RouterProgram {
     static func main() {
-        guard let text = unsafe getenv("SALTBRIDGE_CONTROL"), let number = unsafe Int32(String(cString: text)), number > 2
+        guard let text = unsafe getenv("SALTBRIDGE_CONTROL"), let number = unsafe Int32(String(cString: text)),
+            number > 2
         else { fail("SALTBRIDGE_CONTROL names no control socket: the router is started by the supervisor", nil) }
         let socket = ControlSocket(SharedDescriptor(adopting: number))
         do {
@@ -37,7 +38,8 @@ struct RouterProgram {
 
     /// Says why and ends: a router never runs half configured.
     private static func fail(_ reason: String, _ socket: ControlSocket?) -> Never {
-        try? SystemCall.writeAll(2, Array("cannot start: \(reason)\n".utf8))
+        let line = Array("cannot start: \(reason)\n".utf8)
+        unsafe try? SystemCall.writeAll(2, line.span.bytes)
         try? socket?.send(
             ControlMessage(.failed, number: UInt64(EINVAL), fields: [.init("message", reason)]), wait: false)
         exit(78)
