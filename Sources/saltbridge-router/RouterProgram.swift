@@ -37,8 +37,8 @@ struct RouterProgram {
     }
 
     /// Says why and ends: a router never runs half configured.
+    private static func fail(_ reason: String, _ socket: ControlSocket?) -> Never {
         _ = unsafe "cannot start: \(reason)\n".withCString { line in unsafe write(2, line, strlen(line)) }
-        unsafe try? SystemCall.writeAll(2, line.span.bytes)
         try? socket?.send(
             ControlMessage(.failed, number: UInt64(EINVAL), fields: [.init("message", reason)]), wait: false)
         exit(78)
