@@ -120,7 +120,7 @@ let package = Package(
         .executableTarget(
             name: "bench-engine",
             dependencies: ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform"],
-            path: "Benchmarks/Engine", swiftSettings: common),
+            path: "Tests/Benchmarks/Engine", swiftSettings: common),
 
         // Tests.
         .target(
@@ -173,6 +173,9 @@ let package = Package(
             name: "PosixChecks", dependencies: ["CPosix"], path: "Tests/PosixChecks/Library", swiftSettings: callsOfC),
         .executableTarget(
             name: "posix-checks", dependencies: ["PosixChecks"], path: "Tests/PosixChecks/Command",
+            swiftSettings: callsOfC),
+        .executableTarget(
+            name: "bench-mount", dependencies: ["CPosix", argumentParser], path: "Tests/Benchmarks/Mount",
             swiftSettings: callsOfC),
     ]
 )
