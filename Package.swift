@@ -166,6 +166,9 @@ let package = Package(
             path: "Tests/FakeScheme", swiftSettings: common,
             linkerSettings: [.unsafeFlags(["-static-executable"])]),
         tests("Supervisor", ["Supervisor", "Sandbox", "SchemeTransport", "SchemeProtocol", "Platform", systemPackage]),
+        tests(
+            "Simulation",
+            ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform", "TestSupport", systemPackage]),
 
         // What a mounted file system has to keep; `posix-checks FOLDER` tries it on any mount.
         .target(name: "CPosix", path: "Tests/PosixChecks/CPosix"),

@@ -1,4 +1,4 @@
-#if DEBUG
+#if DEBUG || TESTING
     extension BuddyIndex {
         /// What must hold between any two calls; nil if it does, else what doesn't. Compiled for tests only.
         func brokenInvariant() -> String? {

@@ -4,16 +4,22 @@ import DiskFormat
 // a position stays valid while entries come and go, and needs no state:
 //
 //     bits 31..62  the 32 bits that the tree is sorted by
-//     bits 3..30   28 further bits of the same 64-bit hash
-//     bits 0..2    which of the names that are equal in all of these, in order of their bytes
+//     bits 15..30  16 further bits of the same 64-bit hash
+//     bits 0..14   which of the names that are equal in all of these, in order of their bytes
 //
-// The next position is one more. Names that agree in 60 bits are not to be expected; seven of them are still told apart.
+// The next position is one more. Two names seldom agree in 48 bits, unless somebody makes them so: SeaHash can be
+// inverted. Each of up to 32,768 such names still has a position of its own.
 enum DirectoryKey {
-    /// The key of a name, with 0 in the last three bits.
+    /// Bits that number the names whose other bits are the same.
+    static let ordinalBits: UInt64 = 15
+    /// The highest of these numbers.
+    static let maximumOrdinal: UInt64 = 1 << ordinalBits - 1
+
+    /// The key of a name, with 0 in the last 15 bits.
     static func of(_ name: RawSpan) -> UInt64 {
         let hash = SeaHash.hash(name)
         let low = UInt64(min(UInt32(truncatingIfNeeded: hash), NameHash.maximum))
-        return low &<< 31 | (hash &>> 32 & 0x0FFF_FFFF) &<< 3
+        return low &<< 31 | (hash &>> 32 & 0xFFFF) &<< ordinalBits
     }
 
     /// The part of a position that the tree is sorted by.

@@ -27,7 +27,7 @@ private struct EntryBatch {
                 rest.append(item)
                 continue
             }
-            ordinal = item.key == previous ? min(ordinal &+ 1, 7) : 0
+            ordinal = item.key == previous ? min(ordinal &+ 1, DirectoryKey.maximumOrdinal) : 0
             previous = item.key
             item.key |= ordinal
             if item.key >= position { finished.append(item) }

@@ -87,10 +87,13 @@ extension EngineState {
         guard offset != 0 else { return }
         let record = layout.record(at: size)
         guard let slot = records.find(RecordKey(index: record, node: blocks.slots[nodeSlot].owner)) else { return }
+        // A record that was short before the file grew by a hole may be smaller than what is left of the file.
+        let level = contentLevel(layout, record, size)
+        records.grow(slot, level: level)
         records.change(slot) { bytes in
             if offset < bytes.byteCount { bytes.fill(offset..<bytes.byteCount) }
         }
-        makeRecordDirty(nodeSlot, slot, level: contentLevel(layout, record, size))
+        makeRecordDirty(nodeSlot, slot, level: level)
     }
 
     // MARK: Freeing a range of records
