@@ -8,7 +8,9 @@ struct MountBenchmark: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench-mount", abstract: "Compares mounted file systems, side by side and interleaved.")
 
-    @Option(name: .customLong("in"), help: "A folder to measure in, as NAME=FOLDER; the first one is compared with the others.")
+    @Option(
+        name: .customLong("in"),
+        help: "A folder to measure in, as NAME=FOLDER; the first one is compared with the others.")
     var folders: [String]
 
     @Option(help: "Rounds; the median counts.")
@@ -63,7 +65,9 @@ struct MountBenchmark: ParsableCommand {
             if json {
                 for (name, median) in zip(names, medians) {
                     let value = median.map { "\($0)" } ?? "null"
-                    print("{\"workload\":\"\(workload.name)\",\"unit\":\"\(workload.unit)\",\"in\":\"\(name)\",\"median\":\(value)}")
+                    print(
+                        "{\"workload\":\"\(workload.name)\",\"unit\":\"\(workload.unit)\",\"in\":\"\(name)\",\"median\":\(value)}"
+                    )
                 }
                 continue
             }
@@ -75,7 +79,9 @@ struct MountBenchmark: ParsableCommand {
             }
             print("|\(workload.name)|\(workload.unit)|" + cells.joined(separator: "|") + "|")
         }
-        if !json { print("\nMedians of \(rounds) rounds. In brackets: how many times as fast \(names.first ?? "") is.") }
+        if !json {
+            print("\nMedians of \(rounds) rounds. In brackets: how many times as fast \(names.first ?? "") is.")
+        }
         for (workload, failures) in faults.sorted(by: { $0.key < $1.key }) {
             for (name, reason) in failures.sorted(by: { $0.key < $1.key }) {
                 complain("\(workload) on \(name): \(reason)")
@@ -96,7 +102,9 @@ struct MountBenchmark: ParsableCommand {
             if number < 100 { try succeed(mkdir(parent, 0o755), "mkdir") }
             let size = min(left, number % 4 == 0 ? 100_000 + generator.below(100_000) : 2000 + generator.below(60_000))
             left -= size
-            try withFile("\(parent)/\(number)", O_CREAT | O_WRONLY) { try writeAll($0, Array(data.prefix(size)), at: 0) }
+            try withFile("\(parent)/\(number)", O_CREAT | O_WRONLY) {
+                try writeAll($0, Array(data.prefix(size)), at: 0)
+            }
         }
         try command("tar", "-cf", "\(folder)/tree.tar", "-C", "\(folder)/tree", ".")
         try command("rm", "-rf", "\(folder)/tree")

@@ -77,7 +77,8 @@ let workloads: [Workload] = [
         }
         return Double(count)
     },
-    Workload(name: "create files of 1 KiB", unit: "1/s", prepare: { try succeed(mkdir("\($0)/small", 0o755), "mkdir") }) {
+    Workload(name: "create files of 1 KiB", unit: "1/s", prepare: { try succeed(mkdir("\($0)/small", 0o755), "mkdir") })
+    {
         folder in
         let data = noise(1024)
         for number in 0..<smallFiles {
