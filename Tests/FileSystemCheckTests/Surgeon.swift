@@ -10,18 +10,31 @@ import Testing
 /// rule and nothing else.
 final class Surgeon {
     /// The device that is operated on.
-    let device: MemoryDevice
+    let device: OverlayDevice
     let password: [UInt8]?
     private let start: UInt64
     private let cipher: BlockCipher?
     private(set) var header: Header
 
     init(_ image: GoldenImage) throws {
-        device = try image.device()
+        device = OverlayDevice(over: try Self.original(image))
         password = image.password
         start = try image.manifest().header.block
-        let device = device
-        let start = start
+        let newest = try Self.newestHeader(device, start: start)
+        header = newest
+        cipher = try password.flatMap { try KeySlots.unlock(newest, password: $0)?.cipher }
+    }
+
+    /// Goes on with an image whose header has changed.
+    init(continuing other: Surgeon) throws {
+        device = other.device
+        password = other.password
+        start = other.start
+        cipher = other.cipher
+        header = try Self.newestHeader(other.device, start: other.start)
+    }
+
+    private static func newestHeader(_ device: any BlockDevice, start: UInt64) throws -> Header {
         var headers: [Header] = []
         for block in 0..<Limits.ringBlocks {
             let bytes = try device.readBytes(at: (start + block) << 12, count: 4096)
@@ -29,9 +42,17 @@ final class Surgeon {
                 headers.append(header)
             }
         }
-        let newest = try #require(headers.max { $0.generation < $1.generation })
-        header = newest
-        cipher = try password.flatMap { try KeySlots.unlock(newest, password: $0)?.cipher }
+        return try #require(headers.max { $0.generation < $1.generation })
+    }
+
+    private static let originals = Locked<[GoldenImage: MemoryDevice]>([:])
+
+    /// The image as it was made; unpacked once for all tests.
+    static func original(_ image: GoldenImage) throws -> MemoryDevice {
+        if let device = originals.withLock({ $0[image] }) { return device }
+        let device = try image.device(isWritable: false)
+        originals.withLock { $0[image] = device }
+        return device
     }
 
     // MARK: Blocks

@@ -17,6 +17,13 @@ public struct PathChange: Sendable, Hashable {
     public var path: String
     /// The node's number, in the newer generation unless the path was removed.
     public var node: UInt32
+
+    /// A change of its parts.
+    public init(kind: Kind, path: String, node: UInt32) {
+        self.kind = kind
+        self.path = path
+        self.node = node
+    }
 }
 
 /// Compares two generations by their trees: what they share is not read.

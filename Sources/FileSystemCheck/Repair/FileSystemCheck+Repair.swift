@@ -70,7 +70,7 @@ extension FileSystemCheck {
     private static func build(
         _ image: OpenedImage, _ first: Checker, _ pinned: BlockBitmap, _ options: CheckOptions, _ repair: RepairOptions
     ) throws(CheckError) -> (header: Header, losses: [Loss], attached: [UInt32]) {
-        let overlay = OverlayDevice(over: image.device)
+        let overlay = PendingBlocks(over: image.device)
         var reader = first.reader
         reader = BlockReader(device: overlay, start: reader.start, blockCount: reader.blockCount, cipher: reader.cipher)
         var quick = options

@@ -74,7 +74,7 @@ struct RepairCommit {
 
     /// Writes the new blocks, then the header, each followed by a flush; then clears what is no header from the ring.
     func write(
-        _ overlay: OverlayDevice, used: BlockBitmap, header: Header, clearing ringBlocks: Set<UInt64>
+        _ overlay: PendingBlocks, used: BlockBitmap, header: Header, clearing ringBlocks: Set<UInt64>
     ) throws(CheckError) {
         let device = image.device
         do throws(BlockDeviceError) {

@@ -5,7 +5,7 @@ import Platform
 /// A device whose writes stay in memory until they are known to be right; what lies below is only read.
 ///
 /// All writes must be whole, aligned blocks of 4096 bytes.
-final class OverlayDevice: BlockDevice {
+final class PendingBlocks: BlockDevice {
     private let base: any BlockDevice
     private let blocks = Locked<[UInt64: AlignedBuffer]>([:])
 
