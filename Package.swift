@@ -136,7 +136,10 @@ let package = Package(
         tests(
             "FileSystemCheck",
             ["FileSystemCheck", "BlockDevice", "BlockCodec", "DiskFormat", "Platform", "TestSupport"]),
-        tests("ImageTools", ["ImageTools", "RedoxFS", "BlockDevice", "DiskFormat", "Platform", "TestSupport"]),
+        tests(
+            "ImageTools",
+            ["ImageTools", "RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform", "TestSupport"]),
+        tests("CommandLine", ["Platform", "TestSupport"]),
         .executableTarget(
             name: "escape-suite", dependencies: ["Sandbox", "Platform", "CLinux"], path: "Tests/EscapeSuite",
             swiftSettings: common, linkerSettings: [.unsafeFlags(["-static-executable"])]),

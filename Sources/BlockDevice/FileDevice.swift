@@ -109,6 +109,11 @@ public final class FileDevice: BlockDevice {
         size = Atomic(count)
     }
 
+    deinit {
+        // Closing alone would leave the lock to a child process that has not yet called exec.
+        try? SystemCall.lock(descriptor.rawValue, .none)
+    }
+
     /// The size in bytes.
     public var byteCount: UInt64 { size.load(ordering: .relaxed) }
 

@@ -13,6 +13,19 @@ extension SystemCall {
             adopting: try unsafe withName(name) { unsafe clinux_openat(directory, $0, flags | O_CLOEXEC, mode) })
     }
 
+    /// openat(2) for reading only, without a trace in the access time where the caller may ask for that.
+    public static func openUnnoticedAt(
+        _ directory: Int32, _ name: [UInt8], _ flags: Int32
+    ) throws(Errno) -> OwnedDescriptor {
+        do throws(Errno) {
+            return try openAt(directory, name, flags | O_RDONLY | clinux_o_noatime)
+        } catch {
+            // For the owner and root only.
+            if error != .notPermitted { throw error }
+            return try openAt(directory, name, flags | O_RDONLY)
+        }
+    }
+
     /// fstatat(2) of the name itself.
     public static func statusAt(_ directory: Int32, _ name: [UInt8]) throws(Errno) -> stat {
         var result = stat()

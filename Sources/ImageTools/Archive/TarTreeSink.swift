@@ -67,6 +67,7 @@ public final class TarTreeSink: TreeSink {
 
     /// Writes content; what the source leaves out of an extent becomes zeros.
     public func write(at offset: UInt64, _ bytes: RawSpan) throws(ToolFailure) {
+        if bytes.byteCount == 0 { return }
         try fill(upTo: offset)
         guard let extent = remaining.first, extent.lowerBound == offset,
             UInt64(bytes.byteCount) <= extent.upperBound - offset

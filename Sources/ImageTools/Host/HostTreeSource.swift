@@ -76,7 +76,7 @@ public final class HostTreeSource: TreeSource {
 
     private func start() throws(ToolFailure) -> TreeEntry {
         do throws(Errno) {
-            let directory = OwnedFile(try SystemCall.open(top, O_RDONLY | O_DIRECTORY))
+            let directory = OwnedFile(try SystemCall.openUnnoticedAt(AT_FDCWD, Array(top.utf8), O_DIRECTORY))
             let status = try SystemCall.status(directory.descriptor.rawValue)
             var entry = Self.entry([], .directory, status)
             let number = directory.descriptor.rawValue
@@ -111,12 +111,12 @@ public final class HostTreeSource: TreeSource {
             entry.attributes = try attributes(number, name)
             switch kind {
             case .directory:
-                let child = OwnedFile(try SystemCall.openAt(number, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW))
+                let child = OwnedFile(try SystemCall.openUnnoticedAt(number, name, O_DIRECTORY | O_NOFOLLOW))
                 stack.append(
                     Frame(directory: child, path: path, names: try names(child.descriptor.rawValue)))
             case .symbolicLink: entry.target = try SystemCall.readLinkAt(number, name)
             case .file:
-                let file = OwnedFile(try SystemCall.openAt(number, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK))
+                let file = OwnedFile(try SystemCall.openUnnoticedAt(number, name, O_NOFOLLOW | O_NONBLOCK))
                 openFile = file
                 if UInt64(clamping: status.st_blocks) < entry.size / 512 {
                     entry.extents = try extents(file.descriptor.rawValue, size: entry.size)
@@ -131,7 +131,7 @@ public final class HostTreeSource: TreeSource {
 
     /// The names in reverse order: the next one is the last.
     private func names(_ directory: Int32) throws(Errno) -> [[UInt8]] {
-        let names = try SystemCall.directoryNames(consuming: SystemCall.open("/proc/self/fd/\(directory)", O_RDONLY))
+        let names = try SystemCall.directoryNames(consuming: SystemCall.openUnnoticedAt(directory, [0x2E], O_DIRECTORY))
         return names.sorted { $1.lexicographicallyPrecedes($0) }
     }
 

@@ -24,6 +24,8 @@ static inline int clinux_openat(int directory, const char *path, int flags, mode
     return openat(directory, path, flags, mode);
 }
 
+static const int clinux_o_noatime = __O_NOATIME;
+
 // Whole-file open-file-description lock, not waiting. type: F_RDLCK, F_WRLCK or F_UNLCK.
 static inline int clinux_ofd_lock(int descriptor, short type) {
     struct flock lock;
