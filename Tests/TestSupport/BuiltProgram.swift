@@ -51,7 +51,8 @@ public struct BuiltProgram: Sendable {
         var attributes = posix_spawnattr_t()
         unsafe posix_spawnattr_init(&attributes)
         defer { unsafe posix_spawnattr_destroy(&attributes) }
-        unsafe posix_spawnattr_setflags(&attributes, 0x80 /* POSIX_SPAWN_SETSID */)
+        // POSIX_SPAWN_SETSID: a session of its own has no terminal.
+        unsafe posix_spawnattr_setflags(&attributes, 0x80)
         var process: pid_t = 0
         let strings = unsafe ([path] + arguments).map { unsafe strdup($0) }
         defer { unsafe strings.forEach { unsafe free($0) } }
