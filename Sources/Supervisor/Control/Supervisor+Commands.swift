@@ -146,6 +146,7 @@ extension Supervisor {
     private func upgrade(for number: UInt32) {
         do {
             for member in members {
+                dropSpare(member)
                 member.sandbox = try Sandbox(
                     member.configuration.manifest, executablePath: member.configuration.executablePath,
                     index: Member.sandboxIndex(member.index))

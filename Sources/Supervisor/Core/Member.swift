@@ -64,6 +64,12 @@ final class Member {
     var history = RestartPolicy.History()
     /// When the current process said `started`.
     var readyAt: UInt64?
+    /// The next incarnation, started ahead of time.
+    var spare: Spare?
+    /// No spare is made before this time.
+    var nextSpareAt: UInt64 = 0
+    /// Schemes that want a channel to this one, which isn't up: the client and its message.
+    var waitingConnects: [(client: Int, message: ReceivedControl)] = []
     /// Its process has ended, and its last messages are being read.
     var isDying = false
     /// When the start or the finish must be over.

@@ -26,6 +26,11 @@ extension Supervisor {
             refuseConnect(client, message.id, Errno(rawValue: ENODEV), "\(name) is offline: \(reason)")
             return
         }
+        if !client.isRouter, server.state != .serving {
+            // A scheme has nobody to tell it later while it starts: it gets its answer when the other one serves.
+            server.waitingConnects.append((client.index, received))
+            return
+        }
         guard let geometry = message.geometry, let request = received.descriptor("request"),
             let memory = received.descriptor("reply"),
             channels.values.count(where: { $0.client == client.index }) < Self.channelLimit
@@ -56,6 +61,13 @@ extension Supervisor {
             answerConnect(client.index, message.id, channel.number)
         default: answerConnect(client.index, message.id, channel.number)
         }
+    }
+
+    /// Answers those that have waited for a server: it serves, or is offline.
+    func connectWaiting(_ server: Member) {
+        let waiting = server.waitingConnects
+        server.waitingConnects = []
+        for (client, message) in waiting where members[client].isAlive { connect(members[client], message) }
     }
 
     private func replaceRequestMemory(_ client: Member, _ received: ReceivedControl) {
@@ -104,6 +116,7 @@ extension Supervisor {
 
     /// The channels of a dead client. A router's are taken over by the next one; a scheme makes new ones.
     func dropClientChannels(_ member: Member) {
+        for server in members { server.waitingConnects.removeAll { $0.client == member.index } }
         if member.isRouter {
             for server in members where !server.awaitedResumes.isEmpty {
                 server.awaitedResumes = server.awaitedResumes.filter { channels[$0]?.client != member.index }

@@ -43,16 +43,20 @@ extension Supervisor {
         member.state = .starting
         member.deadline = now() &+ configuration.limits.start
         do {
-            let (ours, theirs) = try ControlSocket.pair()
-            try configure(member, through: ours)
-            let null = try SystemCall.open("/dev/null", O_RDWR)
-            let process = StartedProcess(
-                try member.sandbox.start(
-                    environment: environment(of: member),
-                    descriptors: [null.rawValue, 2, 2, theirs.descriptor.rawValue]))
+            let incarnation = member.incarnation
+            let process: StartedProcess
+            let ours: ControlSocket
+            if let spare = takeSpare(member, incarnation: incarnation), isConfigured(spare, member) {
+                process = spare.process
+                ours = spare.control
+            } else {
+                let theirs: ControlSocket
+                (ours, theirs) = try ControlSocket.pair()
+                try configure(member, through: ours)
+                process = try createProcess(member, incarnation: incarnation, socket: theirs)
+            }
             member.process = process
             member.control = ours
-            let incarnation = member.incarnation
             watch(process.starting.status.rawValue, EventToken(.start, member.index, incarnation: incarnation))
             watch(
                 process.starting.process.descriptor.rawValue,
@@ -64,15 +68,20 @@ extension Supervisor {
         updateStatus()
     }
 
-    private func environment(of member: Member) -> [String] {
-        [
+    /// Creates a process in the member's sandbox, with its end of the control socket.
+    func createProcess(_ member: Member, incarnation: UInt32, socket: ControlSocket) throws -> StartedProcess {
+        let null = try SystemCall.open("/dev/null", O_RDWR)
+        let environment = [
             "SALTBRIDGE_ROLE=\(member.isRouter ? "router" : "scheme")", "SALTBRIDGE_SCHEME=\(member.name)",
-            "SALTBRIDGE_CONTROL=3", "SALTBRIDGE_INCARNATION=\(member.incarnation)",
+            "SALTBRIDGE_CONTROL=3", "SALTBRIDGE_INCARNATION=\(incarnation)",
         ]
+        return StartedProcess(
+            try member.sandbox.start(
+                environment: environment, descriptors: [null.rawValue, 2, 2, socket.descriptor.rawValue]))
     }
 
     /// Sends all that the process needs before it exists: it finds it when it looks.
-    private func configure(_ member: Member, through socket: ControlSocket) throws(ChannelError) {
+    func configure(_ member: Member, through socket: ControlSocket) throws(ChannelError) {
         let own = channels.values.filter { $0.client == member.index }.sorted { $0.number < $1.number }
         var fields = [ControlMessage.Field("scheme", member.name)]
         fields += member.configuration.settings.map { ControlMessage.Field($0.key, $0.value) }
@@ -165,6 +174,7 @@ extension Supervisor {
         }
         member.state = .serving
         member.deadline = nil
+        connectWaiting(member)
         member.readyAt = now()
         member.recovery?.readyAt = member.readyAt
         tellClients(of: member, "started")
@@ -266,10 +276,12 @@ extension Supervisor {
 
     /// Starts it no more until it is asked for by hand; its clients answer ENODEV.
     func goOffline(_ member: Member, _ reason: String) {
+        dropSpare(member)
         member.state = .offline(reason)
         member.recovery = nil
         log("\(member.name) is offline: \(reason)")
         tellClients(of: member, "offline")
+        connectWaiting(member)
         answerRecoveryWaiters(member, failure: "\(member.name) is offline: \(reason)")
         if phase == .starting {
             if member.configuration.isEssential {
@@ -308,6 +320,7 @@ extension Supervisor {
     }
 
     func killAll() {
+        for member in members { dropSpare(member) }
         for member in members where member.isAlive {
             kill(member, because: "the supervisor ends")
             reapAtOnce(member)

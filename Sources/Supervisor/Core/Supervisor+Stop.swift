@@ -76,6 +76,7 @@ extension Supervisor {
         guard phase != .finishing, phase != .ended else { return }
         if let mount { unwatch(mount.descriptor.rawValue) }
         phase = .finishing
+        for member in members { dropSpare(member) }
         stopDeadline = now() &+ configuration.limits.finish
         for member in members {
             if case .waiting = member.state { member.state = .finished }

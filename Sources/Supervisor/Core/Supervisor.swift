@@ -10,7 +10,7 @@ import SystemPackage
 struct EventToken: Equatable {
     enum Kind: UInt64 {
         case signal = 1
-        case start, process, control, listener, connection, fuse, unmount, peer
+        case start, process, control, listener, connection, fuse, unmount, spare
     }
 
     let kind: Kind
@@ -186,7 +186,9 @@ public final class Supervisor {
         case .connection: handleConnection(UInt32(truncatingIfNeeded: token.index))
         case .fuse: if events.contains(.error) || events.contains(.hangUp) { mountEnded() }
         case .unmount: unmountFinished()
-        case .peer: break
+        case .spare:
+            guard members.indices.contains(token.index) else { return }
+            spareEnded(members[token.index])
         case .start, .process, .control:
             guard members.indices.contains(token.index) else { return }
             let member = members[token.index]
@@ -229,6 +231,7 @@ public final class Supervisor {
             let end = stoppedAt &+ configuration.limits.stopped
             result = min(result ?? end, end)
         }
+        if let spareDue = spareDue(member) { result = min(result ?? spareDue, spareDue) }
         return result
     }
 
@@ -236,6 +239,7 @@ public final class Supervisor {
         let time = now()
         for member in members {
             if case .waiting(let until) = member.state, until <= time, phase.startsProcesses { start(member) }
+            if let due = spareDue(member), due <= time { makeSpare(member) }
             if let deadline = member.deadline, deadline <= time { deadlinePassed(member) }
             if let stoppedAt = member.stoppedAt, stoppedAt &+ configuration.limits.stopped <= time {
                 member.stoppedAt = nil

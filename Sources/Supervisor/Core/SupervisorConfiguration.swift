@@ -65,6 +65,8 @@ public struct SupervisorConfiguration: Sendable {
     public var policy = RestartPolicy()
     /// How long is waited for what.
     public var limits = SupervisorLimits()
+    /// Whether each process's successor is started ahead of time, which makes recovery faster and takes its memory twice.
+    public var keepsSpares = true
     /// What the mount is of, for status.
     public var source = ""
 

@@ -15,7 +15,8 @@ extension SupervisorConfiguration {
     /// As JSON. The descriptors' numbers are those of `numbers`, by object.
     func json(number: (SharedDescriptor) -> Int) -> JSONValue {
         .make([
-            "source": .string(source), "control": controlSocketPath.map { .string($0) } ?? .null,
+            "source": .string(source), "spares": .bool(keepsSpares),
+            "control": controlSocketPath.map { .string($0) } ?? .null,
             "mount": mount?.json ?? .null, "router": router?.json(number: number) ?? .null,
             "schemes": .array(schemes.map { $0.json(number: number) }),
             "policy": .make([
@@ -40,6 +41,7 @@ extension SupervisorConfiguration {
         self.init(schemes: schemes)
         if let value = json["router"], value != .null { router = try MemberConfiguration(json: value, &descriptors) }
         if let value = json["mount"], value != .null { mount = try MountRequest(json: value) }
+        keepsSpares = json["spares"]?.bool ?? true
         source = json["source"]?.string ?? ""
         controlSocketPath = json["control"]?.string
         if let value = json["policy"] {
