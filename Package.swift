@@ -111,8 +111,8 @@ let package = Package(
         .executableTarget(
             name: "saltbridge",
             dependencies: [
-                "ImageTools", "RedoxFS", "FileSystemCheck", "BlockDevice", "BlockCodec", "DiskFormat", "Platform",
-                "CPNG", argumentParser,
+                "Supervisor", "Sandbox", "ImageTools", "RedoxFS", "FileSystemCheck", "BlockDevice", "BlockCodec",
+                "DiskFormat", "Platform", "CPNG", argumentParser, systemPackage,
             ],
             swiftSettings: common),
 

@@ -24,6 +24,8 @@ public final class FileDevice: BlockDevice {
     public let isBlockSpecial: Bool
     private let descriptor: OwnedDescriptor
     private let size: Atomic<UInt64>
+    /// Whether the lock ends with this object: not if somebody else took it, or holds it, too.
+    private let ownsLock: Atomic<Bool>
 
     /// Opens an existing file or block device.
     public convenience init(
@@ -62,6 +64,7 @@ public final class FileDevice: BlockDevice {
         isBlockSpecial = type == S_IFBLK
         descriptor = opened
         size = Atomic(count)
+        ownsLock = Atomic(false)
     }
 
     private init(path: String, writable: Bool, locking: Locking, create: mode_t?) throws(BlockDeviceError) {
@@ -107,11 +110,20 @@ public final class FileDevice: BlockDevice {
         isBlockSpecial = type == S_IFBLK
         descriptor = opened
         size = Atomic(count)
+        ownsLock = Atomic(locking == .automatic)
     }
 
     deinit {
         // Closing alone would leave the lock to a child process that has not yet called exec.
-        try? SystemCall.lock(descriptor.rawValue, .none)
+        if ownsLock.load(ordering: .relaxed) { try? SystemCall.lock(descriptor.rawValue, .none) }
+    }
+
+    /// A second descriptor of the same open file, to be handed to another process: the lock goes with it, and holds until the
+    /// last descriptor is closed.
+    public func duplicateDescriptor() throws(Errno) -> OwnedDescriptor {
+        let result = try descriptor.duplicate()
+        ownsLock.store(false, ordering: .relaxed)
+        return result
     }
 
     /// The size in bytes.

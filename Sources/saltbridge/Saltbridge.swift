@@ -13,6 +13,12 @@ struct Saltbridge: ParsableCommand {
         version: "1.0.0",
         groupedSubcommands: [
             CommandGroup(
+                name: "Mounting:",
+                subcommands: [
+                    MountImage.self, UnmountImage.self, ShowStatus.self, CrashScheme.self, RestartScheme.self,
+                    UpgradeMount.self, SetFault.self,
+                ]),
+            CommandGroup(
                 name: "Making and changing images:",
                 subcommands: [
                     MakeFileSystem.self, CloneImage.self, ResizeImage.self, ChangePasswords.self, RollBack.self,
@@ -30,6 +36,7 @@ struct Saltbridge: ParsableCommand {
 
     /// Runs the command that the arguments name, and ends with its exit code.
     static func main() {
+        if let code = MountHelper.run(CommandLine.arguments) { Glibc.exit(code) }
         Glibc.exit(CommandRunner.run(Saltbridge.self, Array(CommandLine.arguments.dropFirst())))
     }
 }

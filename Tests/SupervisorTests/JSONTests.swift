@@ -9,11 +9,11 @@ import Testing
         "{\"a\":{\"b\":[true,null]},\"c\":\"\u{1F600}\"}", "1.5",
     ])
     func roundTrips(text: String) throws {
-        #expect(try JSONValue(parsing: text).text == text)
+        #expect(try ControlJSON(parsing: text).text == text)
     }
 
     @Test func readsEscapesAndSpace() throws {
-        let value = try JSONValue(parsing: " { \"a\" : [ 1 , \"\\u00e9\\ud83d\\ude00\\/\" ] } \n")
+        let value = try ControlJSON(parsing: " { \"a\" : [ 1 , \"\\u00e9\\ud83d\\ude00\\/\" ] } \n")
         #expect(value["a"]?.array == [.integer(1), .string("\u{E9}\u{1F600}/")])
     }
 
@@ -22,10 +22,10 @@ import Testing
         "\"\n\"",
     ])
     func refusesWhatIsNoJSON(text: String) {
-        #expect(throws: JSONError.self) { try JSONValue(parsing: text) }
+        #expect(throws: ControlJSONError.self) { try ControlJSON(parsing: text) }
     }
 
     @Test func refusesDeepNesting() {
-        #expect(throws: JSONError.self) { try JSONValue(parsing: String(repeating: "[", count: 100_000)) }
+        #expect(throws: ControlJSONError.self) { try ControlJSON(parsing: String(repeating: "[", count: 100_000)) }
     }
 }

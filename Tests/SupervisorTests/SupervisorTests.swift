@@ -50,9 +50,9 @@ final class FakeSystem {
         _ = unsafe rmdir(folder)
     }
 
-    func ask(_ members: KeyValuePairs<String, JSONValue>) throws -> JSONValue { try client.ask(.make(members)) }
+    func ask(_ members: KeyValuePairs<String, ControlJSON>) throws -> ControlJSON { try client.ask(.make(members)) }
 
-    func state(_ name: String) throws -> JSONValue {
+    func state(_ name: String) throws -> ControlJSON {
         let status = try ask(["command": "status"])
         return try #require(status["status"]?["processes"]?.array.first { $0["name"] == .string(name) })
     }
@@ -60,7 +60,7 @@ final class FakeSystem {
     func pid(_ name: String) throws -> Int32 { Int32(try #require(try state(name)["pid"]?.integer)) }
 
     /// Asks again and again until the state is as wished; the test's own patience is without limit.
-    func wait(_ name: String, until isWished: (JSONValue) -> Bool) throws -> JSONValue {
+    func wait(_ name: String, until isWished: (ControlJSON) -> Bool) throws -> ControlJSON {
         while true {
             let state = try state(name)
             if isWished(state) { return state }
@@ -71,7 +71,7 @@ final class FakeSystem {
     func log() throws -> String { try SystemCall.smallFile("\(folder)/log") }
 }
 
-extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral {
+extension ControlJSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral {
     /// A text.
     public init(stringLiteral value: String) { self = .string(value) }
     /// A number.
@@ -223,7 +223,7 @@ extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral {
     @Test func nonsenseOnTheControlSocketIsRefused() throws {
         let system = try FakeSystem([FakeSystem.scheme("disk")])
         for text in ["{\"command\":\"dance\"}", "{}", "[]", "{\"command\":\"crash\",\"scheme\":\"none\"}"] {
-            #expect(throws: ControlClientError.self) { try system.client.ask(JSONValue(parsing: text)) }
+            #expect(throws: ControlClientError.self) { try system.client.ask(ControlJSON(parsing: text)) }
         }
         #expect(try system.state("disk")["state"] == "serving")
     }

@@ -40,16 +40,16 @@ public final class ControlClient {
     /// Sends a request and waits for its answer.
     ///
     /// - Throws: `refused` if the answer says that it failed.
-    public func ask(_ request: JSONValue) throws(ControlClientError) -> JSONValue {
+    public func ask(_ request: ControlJSON) throws(ControlClientError) -> ControlJSON {
         do throws(Errno) {
             try SystemCall.write(text: "\(request.text)\n", to: socket.rawValue)
         } catch {
             throw .connection(error)
         }
         let line = try nextLine()
-        let answer: JSONValue
+        let answer: ControlJSON
         do {
-            answer = try JSONValue(parsing: line)
+            answer = try ControlJSON(parsing: line)
         } catch {
             throw .answer("\(error)")
         }

@@ -25,8 +25,10 @@ public enum ControlDirectory {
         return path
     }
 
-    /// The socket of a supervisor by its process number.
-    public static func socketPath(processNumber: Int) -> String { "\(path)/\(processNumber).sock" }
+    /// A name for the socket of a new mount.
+    public static func newSocketPath() -> String {
+        "\(path)/\(getpid())-\(String(Clock.monotonicNanoseconds(), radix: 36)).sock"
+    }
 
     /// The sockets of all mounts of the caller. What nobody listens at any more is removed.
     public static func sockets() -> [String] {

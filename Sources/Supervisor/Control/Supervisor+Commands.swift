@@ -33,8 +33,8 @@ extension Supervisor {
             return
         }
         for line in lines {
-            do throws(JSONError) {
-                command(try JSONValue(parsing: line), from: number)
+            do throws(ControlJSONError) {
+                command(try ControlJSON(parsing: line), from: number)
             } catch {
                 replyFailure(to: number, "\(error)")
             }
@@ -55,7 +55,7 @@ extension Supervisor {
             connection.descriptor.rawValue, events, token: EventToken(.connection, Int(number)).raw)
     }
 
-    func reply(to number: UInt32, _ answer: JSONValue) {
+    func reply(to number: UInt32, _ answer: ControlJSON) {
         guard let connection = control?.connections[number] else { return }
         if connection.send(answer.text) { listen(to: number) } else { drop(number) }
     }
@@ -64,7 +64,7 @@ extension Supervisor {
         reply(to: number, .make(["ok": .bool(false), "error": .string(reason)]))
     }
 
-    private func command(_ request: JSONValue, from number: UInt32) {
+    private func command(_ request: ControlJSON, from number: UInt32) {
         guard let name = request["command"]?.string else {
             replyFailure(to: number, "no command")
             return
@@ -92,14 +92,14 @@ extension Supervisor {
         }
     }
 
-    private static func text(_ value: JSONValue) -> String { value.string ?? value.text }
+    private static func text(_ value: ControlJSON) -> String { value.string ?? value.text }
 
     private func forward(_ message: ControlMessage, to member: Member, _ number: UInt32) {
         if !ask(member, message, .connection(number)) { replyFailure(to: number, "\(member.name) is not running") }
     }
 
     /// Makes a process die; the answer comes when the next incarnation serves.
-    private func crash(_ member: Member, _ request: JSONValue, from number: UInt32) {
+    private func crash(_ member: Member, _ request: ControlJSON, from number: UInt32) {
         guard member.isAlive, member.state == .serving else {
             replyFailure(to: number, "\(member.name) is \(member.state.name)")
             return

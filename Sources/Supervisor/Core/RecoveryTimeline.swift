@@ -33,14 +33,14 @@ public struct RecoveryTimeline: Sendable, Equatable {
     }
 
     /// Microseconds since the death was ordered, or else detected.
-    private func microseconds(_ time: UInt64?) -> JSONValue {
+    private func microseconds(_ time: UInt64?) -> ControlJSON {
         guard let time else { return .null }
         let origin = orderedAt ?? detectedAt
         return .count(time >= origin ? (time - origin) / 1000 : 0)
     }
 
     /// With times in microseconds since the death.
-    public var json: JSONValue {
+    public var json: ControlJSON {
         .make([
             "incarnation": .count(incarnation), "cause": .string(cause), "at": .count(detectedAt / 1000),
             "detected_us": microseconds(detectedAt), "started_us": microseconds(startedAt),

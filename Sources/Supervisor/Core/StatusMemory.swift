@@ -25,7 +25,7 @@ final class StatusMemory {
     func invalidate() { isNeeded = true }
 
     /// Writes the text if something has changed since the last time.
-    func publishIfNeeded(_ text: () -> JSONValue) {
+    func publishIfNeeded(_ text: () -> ControlJSON) {
         guard isNeeded else { return }
         isNeeded = false
         let bytes = Array(text().text.utf8)

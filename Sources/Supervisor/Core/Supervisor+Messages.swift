@@ -92,7 +92,7 @@ extension Supervisor {
         switch question {
         case .nobody: break
         case .connection(let connection):
-            let fields = message.fields.map { JSONValue.Member($0.key, .string($0.value)) }
+            let fields = message.fields.map { ControlJSON.Member($0.key, .string($0.value)) }
             if message.kind == .done {
                 reply(to: connection, .object([.init("ok", .bool(true)), .init("fields", .object(fields))]))
             } else {

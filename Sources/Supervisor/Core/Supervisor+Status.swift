@@ -6,7 +6,7 @@ extension Supervisor {
     func updateStatus() { statusMemory.invalidate() }
 
     /// Everything about the mount.
-    func statusJSON() -> JSONValue {
+    func statusJSON() -> ControlJSON {
         let time = now()
         return .make([
             "pid": .count(processNumber()), "phase": .string("\(phase)"), "source": .string(configuration.source),
@@ -16,9 +16,9 @@ extension Supervisor {
         ])
     }
 
-    private func memberJSON(_ member: Member, _ time: UInt64) -> JSONValue {
+    private func memberJSON(_ member: Member, _ time: UInt64) -> ControlJSON {
         let confinement = member.isAlive ? Confinement(processID: member.pid) : nil
-        var reason = JSONValue.null
+        var reason = ControlJSON.null
         if case .offline(let text) = member.state { reason = .string(text) }
         return .make([
             "name": .string(member.name), "role": .string(member.isRouter ? "router" : "scheme"),
@@ -33,7 +33,7 @@ extension Supervisor {
         ])
     }
 
-    private func sandboxJSON(_ member: Member, _ confinement: Confinement?) -> JSONValue {
+    private func sandboxJSON(_ member: Member, _ confinement: Confinement?) -> ControlJSON {
         .make([
             "user": .count(member.sandbox.identity.outsideUser),
             "seccomp_filters": .count(confinement?.filterCount ?? 0),
@@ -44,12 +44,17 @@ extension Supervisor {
         ])
     }
 
-    private func channelsJSON(of server: Member) -> [JSONValue] {
+    private func requestCount(_ channel: Channel) -> UInt64 {
+        channel.observer?.statistics.server.values.reduce(0) { $0 &+ $1.count } ?? 0
+    }
+
+    private func channelsJSON(of server: Member) -> [ControlJSON] {
         channels.values.filter { $0.server == server.index }.sorted { $0.number < $1.number }.map { channel in
             let report = channel.observer?.server
             return .make([
                 "number": .count(channel.number), "client": .string(members[channel.client].name),
-                "waiting": .count(report?.waiting ?? 0), "in_hand": .count(report?.marks.count ?? 0),
+                "requests": .count(requestCount(channel)), "waiting": .count(report?.waiting ?? 0),
+                "in_hand": .count(report?.marks.count ?? 0),
                 "committed": .count(report?.committedSequence ?? 0),
                 "applied": .count(report?.appliedSequence ?? 0), "heartbeat": .count(report?.heartbeat ?? 0),
             ])

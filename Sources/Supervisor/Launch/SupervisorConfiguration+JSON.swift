@@ -13,7 +13,7 @@ public struct ConfigurationError: Error, Equatable, Sendable, CustomStringConver
 
 extension SupervisorConfiguration {
     /// As JSON. The descriptors' numbers are those of `numbers`, by object.
-    func json(number: (SharedDescriptor) -> Int) -> JSONValue {
+    func json(number: (SharedDescriptor) -> Int) -> ControlJSON {
         .make([
             "source": .string(source), "spares": .bool(keepsSpares),
             "control": controlSocketPath.map { .string($0) } ?? .null,
@@ -32,7 +32,7 @@ extension SupervisorConfiguration {
     }
 
     /// From JSON; takes over the descriptors that it names.
-    public init(json: JSONValue) throws(ConfigurationError) {
+    public init(json: ControlJSON) throws(ConfigurationError) {
         var descriptors: [Int: SharedDescriptor] = [:]
         var schemes: [MemberConfiguration] = []
         for value in json["schemes"]?.array ?? [] {
@@ -63,7 +63,7 @@ extension SupervisorConfiguration {
     }
 }
 
-extension JSONValue {
+extension ControlJSON {
     /// Changes the number if the member is there and fits.
     fileprivate func read<Number: FixedWidthInteger>(_ name: String, _ number: inout Number) {
         if let value = self[name]?.integer, let fitting = Number(exactly: value) { number = fitting }
@@ -76,14 +76,14 @@ extension JSONValue {
 }
 
 extension MountRequest {
-    fileprivate var json: JSONValue {
+    fileprivate var json: ControlJSON {
         .make([
             "mountpoint": .string(mountpoint), "source": .string(source),
             "options": .array(options.map { .string($0) }), "cleanup": cleanupProgram.map { .string($0) } ?? .null,
         ])
     }
 
-    fileprivate init(json: JSONValue) throws(ConfigurationError) {
+    fileprivate init(json: ControlJSON) throws(ConfigurationError) {
         self.init(
             mountpoint: try json.required("mountpoint"), source: try json.required("source"),
             options: (json["options"]?.array ?? []).compactMap(\.string), cleanupProgram: json["cleanup"]?.string)
@@ -91,19 +91,19 @@ extension MountRequest {
 }
 
 extension MemberConfiguration {
-    fileprivate func json(number: (SharedDescriptor) -> Int) -> JSONValue {
+    fileprivate func json(number: (SharedDescriptor) -> Int) -> ControlJSON {
         .make([
             "name": .string(name), "program": .string(executablePath), "manifest": manifest.json,
             "uses": .array(uses.map { .string($0) }), "visible": .bool(isVisible),
             "essential": .bool(isEssential),
-            "settings": .object(settings.map { JSONValue.Member($0.key, .string($0.value)) }),
+            "settings": .object(settings.map { ControlJSON.Member($0.key, .string($0.value)) }),
             "descriptors": .object(
-                descriptors.map { JSONValue.Member($0.name, .count(number($0.descriptor))) }),
+                descriptors.map { ControlJSON.Member($0.name, .count(number($0.descriptor))) }),
         ])
     }
 
     fileprivate init(
-        json: JSONValue, _ descriptors: inout [Int: SharedDescriptor]
+        json: ControlJSON, _ descriptors: inout [Int: SharedDescriptor]
     ) throws(ConfigurationError) {
         let name = try json.required("name")
         self.init(
@@ -124,7 +124,7 @@ extension MemberConfiguration {
 }
 
 extension Manifest {
-    fileprivate var json: JSONValue {
+    fileprivate var json: ControlJSON {
         .make([
             "calls": .string(systemCalls.text), "network": .bool(reachesNetwork), "strict": .bool(requiresStrictFilter),
             "binds": .array(
@@ -139,7 +139,7 @@ extension Manifest {
         ])
     }
 
-    fileprivate init(name: String, json: JSONValue) throws(ConfigurationError) {
+    fileprivate init(name: String, json: ControlJSON) throws(ConfigurationError) {
         guard let calls = SystemCallSet(text: json["calls"]?.string ?? "base") else {
             throw ConfigurationError("system calls of \(name)")
         }

@@ -16,13 +16,13 @@ public enum SupervisorProgram {
         let arguments = CommandLine.arguments
         if arguments.count == 3, arguments[1] == MountCleanup.argument { MountCleanup.main(mountpoint: arguments[2]) }
         var report: SharedDescriptor? = SharedDescriptor(adopting: 4)
-        func tell(_ answer: JSONValue) {
+        func tell(_ answer: ControlJSON) {
             if let report { try? SystemCall.write(text: "\(answer.text)\n", to: report.rawValue) }
             report = nil
         }
         do {
             let text = try SystemCall.text(of: SharedDescriptor(adopting: 3))
-            let configuration = try SupervisorConfiguration(json: JSONValue(parsing: text))
+            let configuration = try SupervisorConfiguration(json: ControlJSON(parsing: text))
             let supervisor = try Supervisor(configuration, onReady: { tell(.make(["ok": .bool(true)])) })
             try supervisor.run()
             exit(0)
@@ -127,10 +127,10 @@ public struct SupervisorLaunch: Sendable {
         return file
     }
 
-    private static func answer(_ report: SharedDescriptor) throws(LaunchError) -> JSONValue {
+    private static func answer(_ report: SharedDescriptor) throws(LaunchError) -> ControlJSON {
         do {
             let text = try SystemCall.text(of: report)
-            return text.isEmpty ? .null : try JSONValue(parsing: text)
+            return text.isEmpty ? .null : try ControlJSON(parsing: text)
         } catch {
             throw .refused("the supervisor's answer makes no sense: \(error)")
         }

@@ -74,6 +74,9 @@ enum MountOptions {
         return result
     }
 
+    /// Whether it is a word for a flag of the kernel.
+    static func isFlag(_ option: String) -> Bool { flags[option] != nil }
+
     /// Those that fusermount3 understands, in its words.
     static func helperOptions(_ options: [String]) throws(MountError) -> [String] {
         _ = try kernelFlags(options)

@@ -44,6 +44,11 @@ struct PasswordOptions: ParsableArguments {
 
     /// The password, if the image is encrypted.
     func password(for image: OpenedImage) throws(ToolFailure) -> [UInt8]? {
+        try Self.password(file: passwordFile, for: image)
+    }
+
+    /// The password, if the image is encrypted.
+    static func password(file: String?, for image: OpenedImage) throws(ToolFailure) -> [UInt8]? {
         let store: HeaderStore?
         do throws(BlockDeviceError) {
             store = try HeaderStore(image.device)
@@ -51,7 +56,7 @@ struct PasswordOptions: ParsableArguments {
             throw .device(error, path: image.name)
         }
         guard store?.newest.isEncrypted == true else { return nil }
-        return try Passwords.existing(file: passwordFile, for: image.name)
+        return try Passwords.existing(file: file, for: image.name)
     }
 
     /// How the engine opens the image.

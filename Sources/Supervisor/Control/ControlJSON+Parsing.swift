@@ -1,5 +1,5 @@
 /// Why a text is no JSON.
-public struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
+public struct ControlJSONError: Error, Equatable, Sendable, CustomStringConvertible {
     /// Where, in bytes from the start.
     public let offset: Int
     /// What was expected.
@@ -8,16 +8,16 @@ public struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
     public var description: String { "not JSON: \(expected) expected at byte \(offset)" }
 }
 
-extension JSONValue {
+extension ControlJSON {
     /// The value of a text; throws for anything that isn't one JSON value, or is nested more than 32 levels deep.
-    public init(parsing text: String) throws(JSONError) {
-        var parser = JSONParser(bytes: Array(text.utf8))
+    public init(parsing text: String) throws(ControlJSONError) {
+        var parser = ControlJSONParser(bytes: Array(text.utf8))
         self = try parser.value(depth: 0)
         try parser.end()
     }
 }
 
-private struct JSONParser {
+private struct ControlJSONParser {
     let bytes: [UInt8]
     var position = 0
 
@@ -27,7 +27,7 @@ private struct JSONParser {
 
     private var next: UInt8? { position < bytes.count ? bytes[position] : nil }
 
-    private func fail(_ expected: String) -> JSONError { JSONError(offset: position, expected: expected) }
+    private func fail(_ expected: String) -> ControlJSONError { ControlJSONError(offset: position, expected: expected) }
 
     private mutating func skipSpace() {
         while let byte = next, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { position += 1 }
@@ -48,12 +48,12 @@ private struct JSONParser {
         return true
     }
 
-    mutating func end() throws(JSONError) {
+    mutating func end() throws(ControlJSONError) {
         skipSpace()
         if position < bytes.count { throw fail("the end") }
     }
 
-    mutating func value(depth: Int) throws(JSONError) -> JSONValue {
+    mutating func value(depth: Int) throws(ControlJSONError) -> ControlJSON {
         if depth > Self.depthLimit { throw fail("less depth") }
         skipSpace()
         guard let byte = next else { throw fail("a value") }
@@ -69,9 +69,9 @@ private struct JSONParser {
         throw fail("a value")
     }
 
-    private mutating func object(depth: Int) throws(JSONError) -> JSONValue {
+    private mutating func object(depth: Int) throws(ControlJSONError) -> ControlJSON {
         position += 1
-        var members: [JSONValue.Member] = []
+        var members: [ControlJSON.Member] = []
         skipSpace()
         if take(UInt8(ascii: "}")) { return .object([]) }
         while true {
@@ -80,16 +80,16 @@ private struct JSONParser {
             let name = try string()
             skipSpace()
             guard take(UInt8(ascii: ":")) else { throw fail("a colon") }
-            members.append(JSONValue.Member(name, try value(depth: depth + 1)))
+            members.append(ControlJSON.Member(name, try value(depth: depth + 1)))
             skipSpace()
             if take(UInt8(ascii: "}")) { return .object(members) }
             guard take(UInt8(ascii: ",")) else { throw fail("a comma or a closing brace") }
         }
     }
 
-    private mutating func array(depth: Int) throws(JSONError) -> JSONValue {
+    private mutating func array(depth: Int) throws(ControlJSONError) -> ControlJSON {
         position += 1
-        var values: [JSONValue] = []
+        var values: [ControlJSON] = []
         skipSpace()
         if take(UInt8(ascii: "]")) { return .array([]) }
         while true {
@@ -100,7 +100,7 @@ private struct JSONParser {
         }
     }
 
-    private mutating func number() throws(JSONError) -> JSONValue {
+    private mutating func number() throws(ControlJSONError) -> ControlJSON {
         let start = position
         while let byte = next, (0x30...0x39).contains(byte) || "+-.eE".utf8.contains(byte) { position += 1 }
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
@@ -110,7 +110,7 @@ private struct JSONParser {
         throw fail("a value")
     }
 
-    private mutating func string() throws(JSONError) -> String {
+    private mutating func string() throws(ControlJSONError) -> String {
         position += 1
         var units: [UInt8] = []
         while let byte = next {
@@ -127,7 +127,7 @@ private struct JSONParser {
         throw fail("a closing quote")
     }
 
-    private mutating func escape() throws(JSONError) -> [UInt8] {
+    private mutating func escape() throws(ControlJSONError) -> [UInt8] {
         guard let byte = next else { throw fail("an escape") }
         position += 1
         switch byte {
@@ -151,7 +151,7 @@ private struct JSONParser {
         }
     }
 
-    private mutating func fourDigits() throws(JSONError) -> UInt32 {
+    private mutating func fourDigits() throws(ControlJSONError) -> UInt32 {
         var code: UInt32 = 0
         for _ in 0..<4 {
             guard let byte = next, let digit = Character(Unicode.Scalar(byte)).hexDigitValue else {

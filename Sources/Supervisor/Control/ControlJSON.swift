@@ -1,11 +1,11 @@
 /// A JSON text as a value (RFC 8259): what the control socket speaks. Objects keep their order.
-public enum JSONValue: Sendable, Equatable {
+public enum ControlJSON: Sendable, Equatable {
     case null
     case bool(Bool)
     case integer(Int64)
     case number(Double)
     case string(String)
-    case array([JSONValue])
+    case array([ControlJSON])
     case object([Member])
 
     /// A name with its value.
@@ -13,24 +13,24 @@ public enum JSONValue: Sendable, Equatable {
         /// The name.
         public let name: String
         /// The value.
-        public let value: JSONValue
+        public let value: ControlJSON
         /// A member.
-        public init(_ name: String, _ value: JSONValue) {
+        public init(_ name: String, _ value: ControlJSON) {
             self.name = name
             self.value = value
         }
     }
 
     /// An object of these members.
-    public static func make(_ members: KeyValuePairs<String, JSONValue>) -> JSONValue {
+    public static func make(_ members: KeyValuePairs<String, ControlJSON>) -> ControlJSON {
         .object(members.map { Member($0.key, $0.value) })
     }
 
     /// A count.
-    public static func count(_ value: some BinaryInteger) -> JSONValue { .integer(Int64(clamping: value)) }
+    public static func count(_ value: some BinaryInteger) -> ControlJSON { .integer(Int64(clamping: value)) }
 
     /// The value of the first member with this name.
-    public subscript(name: String) -> JSONValue? {
+    public subscript(name: String) -> ControlJSON? {
         guard case .object(let members) = self else { return nil }
         return members.first { $0.name == name }?.value
     }
@@ -51,7 +51,7 @@ public enum JSONValue: Sendable, Equatable {
     }
 
     /// The elements; none if it isn't an array.
-    public var array: [JSONValue] {
+    public var array: [ControlJSON] {
         if case .array(let value) = self { value } else { [] }
     }
 

@@ -1,0 +1,113 @@
+import ArgumentParser
+import Glibc
+import ImageTools
+import Platform
+import Supervisor
+import SystemPackage
+
+struct MountImage: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mount",
+        abstract: "Mount an image.",
+        discussion: """
+            Each scheme has a directory under MOUNTPOINT: file, disk, pipe, sys, ... With --root file the files of the image \
+            are at MOUNTPOINT itself. The command returns when the mount answers; `saltbridge unmount` ends it.
+
+            Options of -o: root=SCHEME, generation=N, password-file=FILE, those of mount(8) (ro, nosuid, nodev, noexec, \
+            noatime, allow_other, ...), and settings of single processes (file.cache-bytes=67108864).
+            """)
+
+    @Argument(help: "Image file, block device, or partition of one (disk.img#2).", completion: .file())
+    var image: String
+
+    @Argument(help: "An empty directory.", completion: .directory)
+    var mountpoint: String
+
+    @Option(help: ArgumentHelp("Put one scheme at the mount point itself.", valueName: "scheme"))
+    var root: String?
+
+    @Flag(help: "Never write to the image.")
+    var readOnly = false
+
+    @Option(help: "Show this older generation (see history); read-only.")
+    var generation: UInt64?
+
+    @Option(name: [.customShort("o"), .customLong("options")], help: "Options, separated by commas; may be repeated.")
+    var options: [String] = []
+
+    @Flag(help: "Stay until the mount ends, and print the log.")
+    var foreground = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Read the password from the first line of FILE (/dev/stdin too) instead of asking on the terminal.",
+            valueName: "file"), completion: .file())
+    var passwordFile: String?
+
+    @Option(help: ArgumentHelp("Append the log to FILE.", valueName: "file"), completion: .file())
+    var log: String?
+
+    func run() throws {
+        var plan = MountPlan(image: image, mountpoint: mountpoint)
+        plan.root = root
+        plan.isReadOnly = readOnly
+        plan.generation = generation
+        plan.passwordFile = passwordFile
+        for list in options {
+            for option in list.split(separator: ",") { try plan.take(option: String(option)) }
+        }
+        try Mounter(isForeground: foreground, logPath: log).mount(plan)
+    }
+}
+
+/// Starts the supervisor of a mount.
+struct Mounter {
+    var isForeground = false
+    var logPath: String?
+
+    func mount(_ plan: MountPlan) throws(ToolFailure) {
+        var configuration = try plan.configuration()
+        var launch = SupervisorLaunch(program: try ProgramLocator.require("saltbridge-supervisor"))
+        launch.newSession = !isForeground
+        do throws(Errno) {
+            _ = try ControlDirectory.make()
+            configuration.controlSocketPath = ControlDirectory.newSocketPath()
+            if let logPath {
+                launch.log = SharedDescriptor(
+                    try SystemCall.open(logPath, O_WRONLY | O_CREAT | O_APPEND, mode: 0o600))
+            } else if !isForeground {
+                launch.log = SharedDescriptor(try SystemCall.open("/dev/null", O_WRONLY))
+            }
+        } catch {
+            throw ToolFailure("cannot prepare the mount: \(ControlDirectory.path): \(error)")
+        }
+        do throws(LaunchError) {
+            let process = try launch.start(configuration)
+            if isForeground { try wait(for: process) }
+        } catch {
+            throw ToolFailure("cannot mount \(plan.image): \(error)")
+        }
+    }
+
+    /// Stays until the supervisor ends; signals of the terminal reach it by themselves, others are passed on.
+    private func wait(for process: borrowing ChildProcess) throws(LaunchError) {
+        do throws(Errno) {
+            let signals = try SignalDescriptor([SIGTERM, SIGINT, SIGHUP])
+            let poll = try EventPoll()
+            try poll.add(signals.descriptor.rawValue, .readable, token: 1)
+            try poll.add(process.descriptor.rawValue, .readable, token: 2)
+            while true {
+                for event in try poll.wait(milliseconds: -1) {
+                    if event.token == 1 {
+                        while let signal = try signals.next() { try process.send(signal: signal) }
+                    } else if let change = try process.nextChange(), case .ended(let end) = change {
+                        if end == .exited(0) { return }
+                        throw Errno.ioError
+                    }
+                }
+            }
+        } catch {
+            throw .refused("the supervisor ended with a fault; see the log")
+        }
+    }
+}

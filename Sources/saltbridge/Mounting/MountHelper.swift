@@ -1,0 +1,90 @@
+import Glibc
+import ImageTools
+import Platform
+import Supervisor
+import SystemPackage
+
+/// This program under the names that mount(8) and umount(8) look for: `mount.saltbridge`, `mount.fuse.saltbridge`,
+/// `umount.saltbridge`, `umount.fuse.saltbridge`.
+///
+///     mount.saltbridge IMAGE MOUNTPOINT [-sfnvr] [-N NAMESPACE] [-t TYPE] [-o OPTIONS]
+///     umount.saltbridge MOUNTPOINT [-flnrv] [-N NAMESPACE] [-t TYPE]
+///
+/// The files of the image are at the mount point itself, unless `root=none` is among the options.
+enum MountHelper {
+    /// Runs as a helper if the name says so; nil: it is the ordinary command line.
+    static func run(_ arguments: [String]) -> Int32? {
+        guard let path = arguments.first else { return nil }
+        let name = path.split(separator: "/").last.map(String.init) ?? path
+        let rest = Array(arguments.dropFirst())
+        do throws(ToolFailure) {
+            switch name {
+            case "mount.saltbridge", "mount.fuse.saltbridge": try mount(rest)
+            case "umount.saltbridge", "umount.fuse.saltbridge": try unmount(rest)
+            default: return nil
+            }
+            return 0
+        } catch {
+            Console.report(error)
+            // mount(8): 32 is "mount failure".
+            return 32
+        }
+    }
+
+    private static func mount(_ arguments: [String]) throws(ToolFailure) {
+        var words: [String] = []
+        var options: [String] = []
+        var isFake = false
+        var index = 0
+        while index < arguments.count {
+            let argument = arguments[index]
+            index += 1
+            switch argument {
+            case "-o":
+                guard index < arguments.count else { throw ToolFailure("-o needs options") }
+                options += arguments[index].split(separator: ",").map(String.init)
+                index += 1
+            case "-N", "-t": index += 1
+            case "-r": options.append("ro")
+            case "-f": isFake = true
+            case _ where argument.hasPrefix("-"): break
+            default: words.append(argument)
+            }
+        }
+        guard words.count == 2 else { throw ToolFailure("usage: mount.saltbridge IMAGE MOUNTPOINT [-o OPTIONS]") }
+        if options.contains("remount") {
+            try remount(words[1], options)
+            return
+        }
+        var plan = MountPlan(image: words[0], mountpoint: words[1])
+        plan.root = "file"
+        for option in options { try plan.take(option: option) }
+        if !isFake { try Mounter().mount(plan) }
+    }
+
+    private static func remount(_ mountpoint: String, _ options: [String]) throws(ToolFailure) {
+        let path = try MountPoint.canonical(mountpoint)
+        do throws(MountError) {
+            try MountChange.remount(path, options)
+        } catch {
+            throw ToolFailure("cannot remount \(mountpoint): \(error)")
+        }
+    }
+
+    private static func unmount(_ arguments: [String]) throws(ToolFailure) {
+        var words: [String] = []
+        var isLazy = false
+        var index = 0
+        while index < arguments.count {
+            let argument = arguments[index]
+            index += 1
+            switch argument {
+            case "-N", "-t": index += 1
+            case _ where argument.hasPrefix("-"): if argument.contains("l") || argument.contains("f") { isLazy = true }
+            default: words.append(argument)
+            }
+        }
+        guard words.count == 1 else { throw ToolFailure("usage: umount.saltbridge MOUNTPOINT") }
+        try Unmounter.unmount(words[0], isLazy: isLazy)
+    }
+}

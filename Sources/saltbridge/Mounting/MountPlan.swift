@@ -1,0 +1,150 @@
+import BlockDevice
+import Glibc
+import ImageTools
+import Platform
+import Sandbox
+import Supervisor
+import SystemPackage
+
+/// What is to be mounted, where and how: from the command line, or from mount(8).
+struct MountPlan {
+    var image: String
+    var mountpoint: String
+    /// The scheme at the mount point itself; nil: one directory for each.
+    var root: String?
+    var isReadOnly = false
+    var generation: UInt64?
+    /// For the kernel or fusermount3, in mount(8)'s words.
+    var kernelOptions: [String] = []
+    var passwordFile: String?
+    /// Settings for single processes: `file.cache-bytes=67108864`, `router.write-back=0`.
+    var settings: [(member: String, key: String, value: String)] = []
+
+    /// Takes in an option of `-o`; what isn't ours goes to the kernel.
+    mutating func take(option: String) throws(ToolFailure) {
+        let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        let value = parts.count == 2 ? parts[1] : ""
+        switch parts[0] {
+        case "": break
+        case "root": root = value == "none" ? nil : value
+        case "ro":
+            isReadOnly = true
+            kernelOptions.append(option)
+        case "rw": kernelOptions.append(option)
+        case "generation":
+            guard let number = UInt64(value) else { throw ToolFailure("generation=\(value) is no number") }
+            generation = number
+        case "password-file", "password_file": passwordFile = value
+        default:
+            let name = parts[0].split(separator: ".", maxSplits: 1).map(String.init)
+            if name.count == 2, !option.hasPrefix("x-") {
+                settings.append((name[0], name[1], value))
+            } else {
+                kernelOptions.append(option)
+            }
+        }
+    }
+
+    /// Opens the image and puts everything together that the supervisor needs.
+    func configuration() throws(ToolFailure) -> SupervisorConfiguration {
+        let isReadOnly = isReadOnly || generation != nil
+        let opened = try ImageLocator.open(ImageReference(image), writable: !isReadOnly)
+        let password = try PasswordOptions.password(file: passwordFile, for: opened)
+        var configuration = SupervisorConfiguration(schemes: try schemes(opened, password, isReadOnly))
+        var router = MemberConfiguration(
+            name: "router", executablePath: try ProgramLocator.require("saltbridge-router"), manifest: .router)
+        router.settings = [("source", image)]
+        if let root { router.settings.append(("root", root)) }
+        configuration.router = router
+        configuration.source = opened.name
+        let supervisor = try ProgramLocator.require("saltbridge-supervisor")
+        configuration.mount = MountRequest(
+            mountpoint: try MountPoint.canonical(mountpoint), source: try MountPoint.canonical(opened.reference.path),
+            options: kernelOptions + (isReadOnly && !kernelOptions.contains("ro") ? ["ro"] : []),
+            cleanupProgram: supervisor)
+        try applySettings(to: &configuration)
+        return configuration
+    }
+
+    private func schemes(
+        _ image: OpenedImage, _ password: [UInt8]?, _ isReadOnly: Bool
+    ) throws(ToolFailure) -> [MemberConfiguration] {
+        var disk = MemberConfiguration(
+            name: "disk", executablePath: try ProgramLocator.require("scheme-disk"), manifest: .disk)
+        disk.settings = [("name", image.reference.path), ("read-only", isReadOnly ? "1" : "0")]
+        var file = MemberConfiguration(
+            name: "file", executablePath: try ProgramLocator.require("scheme-file"), manifest: .file, uses: ["disk"])
+        file.settings = [
+            ("disk", "disk"), ("path", try diskPath(image)), ("read-only", isReadOnly ? "1" : "0"),
+        ]
+        if let generation { file.settings.append(("generation", "\(generation)")) }
+        do throws(Errno) {
+            disk.descriptors = [("image", SharedDescriptor(try image.file.duplicateDescriptor()))]
+            if let password { file.descriptors = [("secret", try Self.secret(password))] }
+        } catch {
+            throw ToolFailure("\(image.name): \(error)")
+        }
+        var result = [disk, file]
+        for name in ["small", "pipe"] {
+            guard let path = ProgramLocator.find("scheme-\(name)") else { continue }
+            var member = MemberConfiguration(name: name, executablePath: path, manifest: .plain(name))
+            member.isEssential = false
+            result.append(member)
+        }
+        return result
+    }
+
+    /// The disk scheme's name of the part that holds the file system.
+    private func diskPath(_ image: OpenedImage) throws(ToolFailure) -> String {
+        guard let wanted = image.partition else { return "0" }
+        do throws(BlockDeviceError) {
+            let index = try PartitionTable.read(image.file).firstIndex { $0.number == wanted.number }
+            return index.map { "0p\($0)" } ?? "0"
+        } catch {
+            throw .device(error, path: image.name)
+        }
+    }
+
+    private static func secret(_ password: [UInt8]) throws(Errno) -> SharedDescriptor {
+        let memory = try SharedMemory.create(name: "secret", byteCount: password.count)
+        let span = password.span
+        try SystemCall.writeAll(memory.rawValue, unsafe span.bytes)
+        try SharedMemory.addSeals(memory.rawValue, [.write, .seal])
+        return SharedDescriptor(memory)
+    }
+
+    private func applySettings(to configuration: inout SupervisorConfiguration) throws(ToolFailure) {
+        for (member, key, value) in settings {
+            if member == "router" {
+                configuration.router?.settings.append((key, value))
+            } else if let index = configuration.schemes.firstIndex(where: { $0.name == member }) {
+                configuration.schemes[index].settings.append((key, value))
+            } else {
+                throw ToolFailure("there is no scheme \(member) to set \(key) of")
+            }
+        }
+    }
+}
+
+/// Paths of mount points.
+enum MountPoint {
+    /// The path without links, `.` and `..`; works for a mount whose server is dead, too.
+    static func canonical(_ path: String) throws(ToolFailure) -> String {
+        if let result = realPath(path) { return result }
+        let code = Errno(rawValue: errno)
+        guard code == Errno(rawValue: ENOTCONN) || code == .ioError else { throw ToolFailure("\(path): \(code)") }
+        var parts = path.split(separator: "/", omittingEmptySubsequences: true).map(String.init)
+        guard let name = parts.popLast() else { return "/" }
+        let parent = (path.hasPrefix("/") ? "/" : "") + parts.joined(separator: "/")
+        guard let folder = realPath(parent.isEmpty ? "." : parent) else {
+            throw ToolFailure("\(path): \(Errno(rawValue: errno))")
+        }
+        return folder == "/" ? "/\(name)" : "\(folder)/\(name)"
+    }
+
+    private static func realPath(_ path: String) -> String? {
+        guard let result = unsafe realpath(path, nil) else { return nil }
+        defer { unsafe free(result) }
+        return unsafe String(cString: result)
+    }
+}
