@@ -100,7 +100,7 @@ let package = Package(
                 "FuseBridge", "Router", "Supervisor", "Sandbox", "SchemeTransport", "SchemeProtocol", "Platform",
                 systemPackage,
             ],
-            swiftSettings: common),
+            swiftSettings: common, linkerSettings: [.unsafeFlags(["-static-executable"])]),
         scheme(
             "File",
             [

@@ -120,6 +120,8 @@ extension SystemCallSet {
         #if arch(x86_64)
             result += plain([SYS_poll, SYS_epoll_wait])
         #endif
+        // fstat(3) of the C library: of a descriptor (AT_EMPTY_PATH).
+        result.append(SystemCallRule(SYS_newfstatat, where: .init(argument: 3, mask: 0x1000, value: 0x1000)))
         result.append(SystemCallRule(SYS_mmap, where: isNotExecutable(2)))
         result.append(SystemCallRule(SYS_mprotect, where: isNotExecutable(2)))
         result.append(
