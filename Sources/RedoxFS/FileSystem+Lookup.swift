@@ -59,13 +59,30 @@ extension FileSystem {
         var position = position
         while true {
             let from = position
-            let entries = try inspect { (state) throws(Fault) in
-                try state.readDirectory(node, from: from.rawValue, wanted: count)
-            }
+            let entries = try entries(node, from, count)
             guard !entries.isEmpty else { return }
             for entry in entries {
                 guard body(entry) else { return }
                 position = entry.next
+            }
+        }
+    }
+
+    private func entries(
+        _ node: NodeID, _ from: DirectoryPosition, _ count: Int
+    ) throws(FileSystemError) -> [DirectoryEntry] {
+        do throws(FileSystemError) {
+            return try inspect { (state) throws(Fault) in
+                try state.readDirectory(node, from: from.rawValue, wanted: count, withKinds: true)
+            }
+        } catch {
+            switch error {
+            case .corrupt, .device:
+                // A node that can't be read is no reason not to show its name.
+                return try inspect { (state) throws(Fault) in
+                    try state.readDirectory(node, from: from.rawValue, wanted: count, withKinds: false)
+                }
+            default: throw error
             }
         }
     }

@@ -1,5 +1,6 @@
 import DiskFormat
 import Platform
+import Synchronization
 
 extension FileSystem {
     /// How many bytes one step of a write has at most: each step is atomic.
@@ -64,29 +65,46 @@ extension FileSystem {
             let (end, overflow) = offset.addingReportingOverflow(UInt64(bytes.byteCount))
             guard !overflow, end <= layout.maximumSize else { throw .fileTooLarge }
             let pieces = cut(bytes, at: offset, layout)
-            let outcome = try change(&context) { (state, context) throws(Fault) -> WriteOutcome in
-                if onlyAtEnd {
-                    let buffer = try state.nodeBuffer(node)
-                    let size = NodeBlock.size(buffer.bytes)
-                    if size != offset { return .moved }
-                }
-                guard try state.write(node, at: offset, bytes, pieces, level: layout.level, &context) else {
-                    return .otherLevel
-                }
-                return .written(state.recordsToPrepare(node, pieces, layout))
+            let outcome: WriteOutcome
+            do throws(FileSystemError) {
+                outcome = try attempt(node, at: offset, bytes, pieces, layout, onlyAtEnd: onlyAtEnd, &context)
+            } catch {
+                // No chunk is left for a record of this size, but there may be for smaller ones.
+                guard error == .noSpace, try lowerRecordLevel(node, &context) else { throw error }
+                continue
             }
             switch outcome {
             case .moved: return false
             case .otherLevel: continue
-            case .written(let ready):
+            case .written(let ready, let level):
                 prepareEarly(ready)
+                if let level { try adoptRecordLevel(node, level, &context) }
                 return true
             }
         }
     }
 
+    private func attempt(
+        _ node: NodeID, at offset: UInt64, _ bytes: RawSpan, _ pieces: [WritePiece], _ layout: RecordLayout,
+        onlyAtEnd: Bool, _ context: inout RequestContext
+    ) throws(FileSystemError) -> WriteOutcome {
+        try change(&context) { (state, context) throws(Fault) -> WriteOutcome in
+            if onlyAtEnd {
+                let buffer = try state.nodeBuffer(node)
+                if NodeBlock.size(buffer.bytes) != offset { return .moved }
+            }
+            let buffer = try state.nodeBuffer(node)
+            let size = NodeBlock.size(buffer.bytes)
+            guard try state.write(node, at: offset, bytes, pieces, level: layout.level, &context) else {
+                return .otherLevel
+            }
+            let level = state.noteWrite(node, at: offset, count: bytes.byteCount, size: size, layout)
+            return .written(state.recordsToPrepare(node, pieces, layout), level)
+        }
+    }
+
     private enum WriteOutcome {
-        case written([SealedRecord])
+        case written([SealedRecord], UInt32?)
         case moved
         case otherLevel
     }
@@ -111,15 +129,26 @@ extension FileSystem {
         return pieces
     }
 
-    /// Compresses and hashes records that are complete, while others go on. The commit finds it done.
+    /// Compresses and hashes records that are complete, while others go on: the commit finds it done. When the workers have
+    /// enough to do, whoever writes helps.
     private func prepareEarly(_ ready: [SealedRecord]) {
-        guard workers.threadCount > 0 else { return }
+        let limit = workers.threadCount * 4
         for record in ready {
+            guard preparationBacklog.load(ordering: .relaxed) < limit else {
+                prepare(record)
+                continue
+            }
+            preparationBacklog.add(1, ordering: .relaxed)
             workers.submit { [self] in
-                let prepared = RecordPreparation.prepare(record.buffer, level: record.level, pool: pool)
-                state.withLock { $0.records.setPrepared(record.slot, version: record.version, prepared) }
+                prepare(record)
+                preparationBacklog.subtract(1, ordering: .relaxed)
             }
         }
+    }
+
+    private func prepare(_ record: SealedRecord) {
+        let prepared = RecordPreparation.prepare(record.buffer, level: record.level, pool: pool)
+        state.withLock { $0.records.setPrepared(record.slot, version: record.version, prepared) }
     }
 
     /// Reserves, punches or zeroes a range of a regular file, as fallocate(2) does.

@@ -2,6 +2,7 @@ import BlockCodec
 import BlockDevice
 import DiskFormat
 import Platform
+import Synchronization
 
 /// A RedoxFS on a block device.
 ///
@@ -17,6 +18,8 @@ public final class FileSystem: Sendable {
     let workers: WorkerPool
     let header: Header
     let options: OpenOptions
+    /// How many records wait for a worker to prepare them.
+    let preparationBacklog = Atomic<Int>(0)
 
     /// The generation that was opened.
     public var openedGeneration: Generation { header.generation }

@@ -42,6 +42,8 @@ struct Space: Sendable {
     private(set) var objects = 0
     /// Blocks kept for operations that free space, so that a full disk can be emptied.
     var emergencyBlocks = 0
+    /// How many blocks the release list needs in the next commit.
+    var listBlocks = 0
     /// How many entries the newest block of the allocation log has.
     var newestLogEntries = 0
 
@@ -54,15 +56,10 @@ struct Space: Sendable {
         return freeBlocks > kept ? freeBlocks &- kept : 0
     }
 
-    /// How many log blocks the next commit needs at most: an entry for each block taken and one for each freed.
-    private func logBlocks(extraObjects: Int) -> Int {
-        let entries = newestLogEntries &+ 2 &* (objects &+ extraObjects) &+ pending.count &+ 8
-        return entries / AllocationLogBlock.entryCount &+ 2
-    }
-
-    /// How many log blocks a commit needs at most that took so many blocks; counted before its frees are joined.
-    func maximumLogBlocks(taken: Int) -> Int {
-        let entries = newestLogEntries &+ taken &+ objects &+ pending.count &+ 8
+    /// How many log blocks the next commit needs at most: an entry for each block taken and one for each freed. The seal
+    /// takes as many as this says, so that what was promised is enough.
+    func logBlocks(extraObjects: Int) -> Int {
+        let entries = newestLogEntries &+ 2 &* (objects &+ extraObjects &+ listBlocks) &+ pending.count &+ 8
         return entries / AllocationLogBlock.entryCount &+ 2
     }
 
@@ -71,7 +68,7 @@ struct Space: Sendable {
     /// - Parameter isFreeing: the operation gives back more than it takes and may use the emergency blocks.
     func canHold(_ extra: Demand, objects extraObjects: Int, isFreeing: Bool) -> Bool {
         var total = demand + extra
-        total[0] += logBlocks(extraObjects: extraObjects) &+ (isFreeing ? 0 : emergencyBlocks)
+        total[0] += logBlocks(extraObjects: extraObjects) &+ listBlocks &+ (isFreeing ? 0 : emergencyBlocks)
         return total.isFeasible(in: index)
     }
 
@@ -128,6 +125,7 @@ struct Space: Sendable {
         pendingBlocks = 0
         demand = .none
         objects = 0
+        listBlocks = 0
         return runs
     }
 

@@ -93,7 +93,7 @@ extension EngineState {
             blockPlaces.append(places)
         }
         for _ in 0..<release.newBlockCount { place(0, &listPlaces) }
-        let logCount = space.maximumLogBlocks(taken: builder.taken.count &+ 64)
+        let logCount = space.logBlocks(extraObjects: 0)
         for _ in 0..<logCount { place(0, &logPlaces) }
         guard isComplete else {
             for run in builder.taken { space.giveBack(run) }

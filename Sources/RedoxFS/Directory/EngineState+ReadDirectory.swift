@@ -39,7 +39,7 @@ private struct EntryBatch {
 extension EngineState {
     /// The entries from a position on, at least `wanted` of them if there are so many, in order.
     mutating func readDirectory(
-        _ id: NodeID, from position: UInt64, wanted: Int
+        _ id: NodeID, from position: UInt64, wanted: Int, withKinds: Bool
     ) throws(Fault) -> [DirectoryEntry] {
         let directory = try directory(id)
         guard case .tree(let depth, let root) = try directoryContent(directory) else { return [] }
@@ -56,7 +56,7 @@ extension EngineState {
                 kind = NodeBlock.kind(buffer.bytes)
             } catch {
                 // Nodes are read together; one that can't be read leaves its kind open.
-                if case .load(let more) = error {
+                if withKinds, case .load(let more) = error {
                     if let first = more.first, first.kind != .node { throw error }
                     loads += more
                 }

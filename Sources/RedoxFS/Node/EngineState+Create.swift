@@ -152,6 +152,7 @@ extension EngineState {
     mutating func addOrphan(_ id: NodeID) {
         release.nodes.append(id.rawValue)
         release.isChanged = true
+        space.listBlocks = release.newBlockCount
         inodes.update(UInt64(id.rawValue), initial: InodeState()) { $0.isOrphan = true }
     }
 
@@ -160,6 +161,7 @@ extension EngineState {
         if let index = release.nodes.firstIndex(of: id.rawValue) {
             release.nodes.remove(at: index)
             release.isChanged = true
+            space.listBlocks = release.newBlockCount
         }
         inodes.update(UInt64(id.rawValue), initial: InodeState()) { $0.isOrphan = false }
     }
