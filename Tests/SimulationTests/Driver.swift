@@ -28,6 +28,8 @@ struct Driver {
     var commitsBeforeClose = false
     /// Whether errors of the disk are thrown as they are instead of as a disagreement.
     var toleratesFaults = false
+    /// Whether a commit has failed: what it had sealed then is written before anything later.
+    private(set) var hasFailedCommit = false
     /// The newest generation that was acknowledged.
     private(set) var generation: Generation
 
@@ -110,7 +112,13 @@ struct Driver {
 
     private mutating func commit(_ context: inout RequestContext) throws {
         try beforeCommit(self)
-        let generation = try call("commit", .success) { try $0.commit() }
+        let generation: Generation?
+        do {
+            generation = try call("commit", .success) { try $0.commit() }
+        } catch {
+            hasFailedCommit = true
+            throw error
+        }
         guard let generation else { throw Disagreement(description: "step \(step): a commit ran out of space") }
         self.generation = generation
         try afterCommit(self)

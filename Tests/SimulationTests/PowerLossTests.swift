@@ -100,7 +100,8 @@ import Testing
         _ device: any BlockDevice, _ options: OpenOptions, _ models: [Generation: Model], _ durable: Generation?,
         _ isEncrypted: Bool
     ) throws {
-        let report = try checkImage(device, encrypted: isEncrypted)
+        // A torn header is what the loss of power left; the one before counts.
+        let report = try checkImage(device, encrypted: isEncrypted, allowing: .benign)
         if let durable, report.generation < durable {
             throw Disagreement(description: "generation \(durable) was acknowledged, found \(report.generation)")
         }
