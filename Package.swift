@@ -173,6 +173,16 @@ let package = Package(
             "Simulation",
             ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform", "TestSupport", systemPackage]),
 
+        // Damaged images; Scripts/fuzz searches for more of them.
+        .target(
+            name: "FuzzSupport",
+            dependencies: [
+                "RedoxFS", "FileSystemCheck", "BlockDevice", "BlockCodec", "DiskFormat", "Platform", "TestSupport",
+                systemPackage,
+            ],
+            path: "Tests/Fuzz/Library", swiftSettings: common),
+        tests("Fuzz", ["FuzzSupport", "RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "TestSupport"]),
+
         // What a mounted file system has to keep; `posix-checks FOLDER` tries it on any mount.
         .target(name: "CPosix", path: "Tests/PosixChecks/CPosix"),
         .target(

@@ -45,8 +45,8 @@ extension Checker {
         guard !overflow, first >= Limits.firstAllocatableBlock, end <= reader.blockCount else {
             findings.add(
                 .logEntryOutOfRange, block: block,
-                "entry \(entry) is about \(length) blocks from \(first) on, outside of blocks 257 to "
-                    + "\(reader.blockCount - 1)")
+                "entry \(entry) is about \(length) blocks from \(first) on, outside of the "
+                    + "\(reader.blockCount) blocks that can be used")
             return
         }
         if count > 0 {

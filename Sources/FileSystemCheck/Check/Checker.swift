@@ -62,10 +62,11 @@ struct Checker {
 
     /// Checks everything.
     mutating func run() {
-        checkLog()
         checkTree()
         checkDirectories()
         checkReleaseList()
+        // Behind what it is about: a log that leads into the tree loses its own blocks, not the tree's.
+        checkLog()
         checkReachability()
         checkLinks()
         checkRecordContents()
@@ -88,7 +89,7 @@ struct Checker {
         guard address.isInside(blocks: reader.blockCount), address.number >= Limits.firstAllocatableBlock else {
             findings.add(
                 .pointerOutOfRange, block: address.number, node: node,
-                "\(what()) points to \(address), outside of blocks 257 to \(reader.blockCount - 1)")
+                "\(what()) points to \(address), outside of the \(reader.blockCount) blocks that can be used")
             return .outOfRange
         }
         if !isRecord, address.level != 0 || address.isCompressed {

@@ -92,6 +92,7 @@ extension FileSystemCheck {
             checker.run()
             let remaining = checker.findings.counts.keys.filter { $0 != .logMissing && $0 != .blockLeaked }
             if !remaining.isEmpty { continue }
+            if options.verifyData, !hasReadableData(&checker, options) { continue }
             var used = checker.used
             var writer = BlockWriter(reader: reader, keeping: pin(pinned, used, blockCount: pinned.blockCount))
             let commit = RepairCommit(image: image, reader: reader, time: repair.time)
@@ -104,6 +105,19 @@ extension FileSystemCheck {
             return (header, losses, attached.sorted())
         }
         throw .notRepairable(remaining: checker.findings.findings)
+    }
+
+    /// Whether all records of the result can be read: the repair may have uncovered files that the first check didn't reach.
+    /// If not, the checker becomes one that knows which to give up.
+    private static func hasReadableData(_ checker: inout Checker, _ options: CheckOptions) -> Bool {
+        var full = options
+        full.maximumFindings = 100
+        var reading = Checker(reader: checker.reader, roots: checker.roots, options: full)
+        reading.run()
+        let remaining = reading.findings.counts.keys.filter { $0 != .logMissing && $0 != .blockLeaked }
+        if remaining.isEmpty { return true }
+        checker = reading
+        return false
     }
 
     private static func named(_ losses: [Loss], by checker: Checker) -> [Loss] {

@@ -1,0 +1,83 @@
+import BlockDevice
+import DiskFormat
+import FuzzSupport
+import TestSupport
+import Testing
+
+/// Damaged images, most of them with hashes that are right all the same: nothing traps, nothing runs for ever, and what is
+/// repaired is sound. A longer run: `SALTBRIDGE_FUZZ=N` multiplies the number of images, `SALTBRIDGE_SEED` starts elsewhere.
+@Suite struct MutatedImageTests {
+    static let factor = ProcessEnvironment["SALTBRIDGE_FUZZ"].flatMap { Int($0) } ?? 1
+    static let seed = ProcessEnvironment["SALTBRIDGE_SEED"].flatMap { UInt64($0) } ?? 0x5A17
+
+    static let images: [GoldenImage] = [
+        .empty, .smallTree, .sparse, .truncateResidue, .reserved, .archived, .unclean, .full, .churn, .encrypted,
+    ]
+
+    @Test(arguments: images)
+    func mutations(of image: GoldenImage) throws {
+        let base = try image.device(isWritable: false)
+        let surgeon = try #require(try ImageSurgeon(base, password: image.password))
+        // A password hash takes longer than all else.
+        let rounds = (image == .encrypted ? 4 : 60) * Self.factor
+        var total = ImageExerciser.Outcome()
+        for round in 0..<rounds {
+            let seed = Self.seed &+ UInt64(round)
+            let outcome = try Self.exercise(
+                surgeon, Choices(seed: seed), times: 1 + round % 6, password: image.password)
+            total.nodes += outcome.nodes
+            total.errors += outcome.errors
+            total.bytes += outcome.bytes
+            if outcome.isRepaired { total.isRepaired = true }
+            total.unrepaired += outcome.unrepaired
+            #expect(outcome.faults.isEmpty, "\(image), seed \(seed)")
+        }
+        if Self.factor > 1 {
+            print("\(image): \(total.nodes) nodes, \(total.errors) errors, not repaired: \(total.unrepaired)")
+        }
+        // The damage was seen, and it didn't stop everything.
+        #expect(total.errors > 0 && total.nodes > 0 && total.isRepaired)
+    }
+
+    /// A large directory: fewer rounds, as there is more to look at.
+    @Test func mutationsOfBigDirectory() throws {
+        let base = try GoldenImage.bigDirectory.device(isWritable: false)
+        let surgeon = try #require(try ImageSurgeon(base, limit: 30_000))
+        for round in 0..<2 * Self.factor {
+            let seed = Self.seed &+ UInt64(round)
+            let outcome = try Self.exercise(surgeon, Choices(seed: seed), times: 3, password: nil)
+            #expect(outcome.faults.isEmpty, "seed \(seed)")
+        }
+    }
+
+    static func exercise(
+        _ surgeon: ImageSurgeon, _ choices: Choices, times: Int, password: [UInt8]?
+    ) throws -> ImageExerciser.Outcome {
+        var mutator = ImageMutator(surgeon, choices)
+        try mutator.mutate(times: times)
+        var exerciser = ImageExerciser(try mutator.surgeon.device(), password: password)
+        exerciser.run()
+        var outcome = exerciser.outcome
+        outcome.faults = outcome.faults.map { "\($0); after: \(mutator.history.joined(separator: "; "))" }
+        return outcome
+    }
+
+    /// An untouched image passes through the surgeon as it is, and gives no fault.
+    @Test(arguments: [GoldenImage.smallTree, .reserved, .encrypted, .unclean])
+    func surgeonChangesNothing(image: GoldenImage) throws {
+        let base = try image.device(isWritable: false)
+        var surgeon = try #require(try ImageSurgeon(base, password: image.password))
+        #expect(surgeon.start == (try image.manifest().header.block))
+        for piece in surgeon.pieces.indices {
+            let bytes = try surgeon.plain(piece)
+            #expect(SeaHash.hash(bytes.rawBytes) == surgeon.pieces[piece].pointer.hash)
+            if piece % 50 == 0 { try surgeon.edit(piece, fixing: true) { $0[0] ^= 0 } }
+        }
+        var exerciser = ImageExerciser(try surgeon.device(), password: image.password)
+        exerciser.read()
+        #expect(exerciser.outcome.firstError == nil)
+        #expect(exerciser.outcome.faults.isEmpty)
+        let device = try surgeon.device()
+        #expect(try device.readBytes(at: 0, count: Int(base.byteCount)) == base.snapshot())
+    }
+}
