@@ -172,6 +172,12 @@ let package = Package(
         tests(
             "Simulation",
             ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform", "TestSupport", systemPackage]),
+        tests(
+            "Mount",
+            [
+                "Supervisor", "Sandbox", "RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform",
+                systemPackage,
+            ]),
 
         // Damaged images; Scripts/fuzz searches for more of them.
         .target(

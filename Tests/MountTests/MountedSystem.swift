@@ -1,0 +1,103 @@
+import BlockDevice
+import DiskFormat
+import Glibc
+import Platform
+import RedoxFS
+import Sandbox
+import Supervisor
+import SystemPackage
+import Testing
+
+/// Why mounts can't be tested here, or nil.
+let mountObstacle: Comment? = {
+    if unsafe access("/dev/fuse", R_OK | W_OK) != 0 { return "/dev/fuse can't be opened" }
+    if geteuid() != 0 { return "these tests kill processes of a mount of root's" }
+    return nil
+}()
+
+/// A whole system on an image of its own: supervisor, router, disk and file as processes in their sandboxes, mounted in a temporary folder.
+final class MountedSystem {
+    let folder: String
+    let root: String
+    let image: String
+    let client: ControlClient
+    private let process: ChildProcess
+
+    static func program(_ name: String) throws -> String {
+        let own = try SystemCall.readLink("/proc/self/exe")
+        return own.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/\(name)"
+    }
+
+    /// - Parameters:
+    ///   - faults: what the router leaves out (its setting `faults`).
+    ///   - change: the last word on the configuration.
+    init(
+        byteCount: UInt64 = 1 << 30, faults: String = "", _ change: (inout SupervisorConfiguration) -> Void = { _ in }
+    ) throws {
+        var template = Array("/tmp/saltbridge-system-XXXXXX".utf8CString)
+        guard unsafe mkdtemp(&template) != nil else { throw Errno(rawValue: errno) }
+        folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        root = "\(folder)/mount"
+        image = "\(folder)/image"
+        _ = unsafe mkdir(root, 0o755)
+        try Self.format(image, byteCount)
+        let descriptor = SharedDescriptor(try SystemCall.open(image, O_RDWR))
+        var disk = MemberConfiguration(name: "disk", executablePath: try Self.program("scheme-disk"), manifest: .disk)
+        disk.descriptors = [("image", descriptor)]
+        disk.settings = [("name", image)]
+        disk.isVisible = false
+        let file = MemberConfiguration(
+            name: "file", executablePath: try Self.program("scheme-file"), manifest: .file, uses: ["disk"])
+        var router = MemberConfiguration(
+            name: "router", executablePath: try Self.program("saltbridge-router"), manifest: .router)
+        router.settings = [("root", "file")] + (faults.isEmpty ? [] : [("faults", faults)])
+        var configuration = SupervisorConfiguration(schemes: [disk, file])
+        configuration.router = router
+        configuration.mount = MountRequest(mountpoint: root, source: image)
+        configuration.controlSocketPath = "\(folder)/control"
+        // Tests kill more often than a faulty server should be started again.
+        configuration.policy.freeDeaths = 1_000_000
+        configuration.policy.deathLimit = 1_000_000
+        change(&configuration)
+        var launch = SupervisorLaunch(program: try Self.program("saltbridge-supervisor"))
+        launch.log = SharedDescriptor(try SystemCall.open("\(folder)/log", O_CREAT | O_WRONLY | O_APPEND, mode: 0o600))
+        process = try launch.start(configuration)
+        client = try ControlClient(path: "\(folder)/control")
+    }
+
+    private static func format(_ path: String, _ byteCount: UInt64) throws {
+        let device = try FileDevice(creating: path, byteCount: byteCount)
+        var options = FormatOptions(
+            uuid: Bytes16(low: .random(in: 0 ... .max), high: .random(in: 0 ... .max)),
+            time: Timespec(seconds: 1_700_000_000))
+        options.rootMode = 0o755
+        try FileSystem.format(device, options)
+    }
+
+    /// The supervisor's log.
+    var log: String { (try? SystemCall.smallFile("\(folder)/log")) ?? "" }
+
+    /// The number of a process.
+    func pid(_ name: String) throws -> Int32? {
+        let status = try client.ask(.make(["command": .string("status")]))
+        let found = status["status"]?["processes"]?.array.first { $0["name"]?.string == name }
+        return found?["pid"]?.integer.flatMap { Int32(exactly: $0) }
+    }
+
+    /// Unmounts; returns the image's path, to be checked.
+    func end() throws {
+        if unsafe umount2(root, 0) != 0 { throw Errno(rawValue: errno) }
+        _ = try process.waitForEnd()
+    }
+
+    deinit {
+        unsafe umount2(root, Int32(MNT_DETACH))
+        try? process.send(signal: SIGKILL)
+        _ = try? process.waitForEnd()
+        for name in (try? SystemCall.directoryNames(folder)) ?? [] where name != "mount" {
+            _ = unsafe unlink("\(folder)/\(name)")
+        }
+        _ = unsafe rmdir(root)
+        _ = unsafe rmdir(folder)
+    }
+}
