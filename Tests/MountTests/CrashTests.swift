@@ -24,7 +24,7 @@ struct CrashTests {
         for _ in 0..<times {
             usleep(UInt32(random.next() % 60_000))
             let name = names[Int(random.next() % UInt64(names.count))]
-            if let pid = try system.pid(name) { kill(pid, SIGKILL) }
+            if let pid = try system.pid(name), pid > 1 { kill(pid, SIGKILL) }
             if !workload.failures.withLock({ $0.isEmpty }) { break }
         }
         isDone.store(true, ordering: .relaxed)
@@ -158,7 +158,9 @@ final class Workload: @unchecked Sendable {
         guard unsafe mkdir(path, 0o755) == 0 else { return fail("mkdir") }
         for index in 0..<5 where unsafe symlink("target", "\(path)/\(index)") != 0 { return fail("symlink") }
         guard unsafe link("\(path)/0", "\(path)/other") == 0 else { return fail("link") }
-        for name in ["0", "1", "2", "3", "4", "other"] where unsafe unlink("\(path)/\(name)") != 0 { return fail("unlink") }
+        for name in ["0", "1", "2", "3", "4", "other"] where unsafe unlink("\(path)/\(name)") != 0 {
+            return fail("unlink")
+        }
         guard unsafe rmdir(path) == 0 else { return fail("rmdir") }
     }
 

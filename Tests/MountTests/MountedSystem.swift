@@ -25,7 +25,8 @@ final class MountedSystem {
 
     static func program(_ name: String) throws -> String {
         let own = try SystemCall.readLink("/proc/self/exe")
-        return own.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/\(name)"
+        return own.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+            + "/\(name)"
     }
 
     /// - Parameters:
@@ -58,6 +59,7 @@ final class MountedSystem {
         // Tests kill more often than a faulty server should be started again.
         configuration.policy.freeDeaths = 1_000_000
         configuration.policy.deathLimit = 1_000_000
+        configuration.policy.failedStartLimit = 1_000_000
         change(&configuration)
         var launch = SupervisorLaunch(program: try Self.program("saltbridge-supervisor"))
         launch.log = SharedDescriptor(try SystemCall.open("\(folder)/log", O_CREAT | O_WRONLY | O_APPEND, mode: 0o600))
