@@ -74,7 +74,7 @@ public enum FileSystemError: Error, Equatable, Sendable {
         case .fileTooLarge: .fileTooLarge
         case .tooManyLinks: .tooManyLinks
         case .noAttribute: .noData
-        case .attributeTooLarge: .noSpace
+        case .attributeTooLarge: .argListTooLong
         case .noData: .noSuchAddressOrDevice
         case .notPermitted: .notPermitted
         case .notSupported: .notSupported

@@ -60,6 +60,8 @@ struct BlockCache: Sendable {
     private var virtualCounter: UInt64 = 0
     private var hand = 0
     private let maximumCleanCount: Int
+    /// How many blocks an operation may need in memory at the same time: less than what is kept, whatever others do.
+    var workingSet: Int { maximumCleanCount / 4 }
     private let pool: BufferPool
 
     /// - Parameter maximumCleanCount: how many clean blocks are kept.

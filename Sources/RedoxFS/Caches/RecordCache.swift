@@ -67,6 +67,8 @@ struct RecordCache: Sendable {
     private var nextVersion: UInt64 = 0
     private var hand = 0
     private let maximumCleanBytes: Int
+    /// How many bytes of records an operation may need in memory at the same time.
+    var workingSet: Int { maximumCleanBytes / 2 }
     private let pool: BufferPool
 
     /// - Parameter maximumCleanBytes: how many bytes of clean records are kept.

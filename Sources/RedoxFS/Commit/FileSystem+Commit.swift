@@ -135,6 +135,7 @@ extension FileSystem {
             state.withLock { $0.isClosed = true }
             return
         }
+        if state.withLock({ $0.isClosed }) { return }
         let (wanted, logBlocks) = state.withLock { ($0.changes, $0.log.blocks.count) }
         _ = try commit(changes: wanted, squash: logBlocks > 1)
         // What was changed may have made the log longer; a change of its own is worth it only then.

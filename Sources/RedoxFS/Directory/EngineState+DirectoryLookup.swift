@@ -82,10 +82,33 @@ extension EngineState {
 
     /// The node that a name leads to, or nil.
     mutating func lookup(_ directory: Slot, _ name: RawSpan) throws(Fault) -> NodeID? {
-        // A wrong name, and one in a directory without entries, needs no walk.
         guard name.byteCount <= Limits.maximumNameLength else { throw .failed(.nameTooLong) }
-        guard let place = try find(directory, name) else { return nil }
-        return place.node
+        guard case .tree(let depth, let root) = try directoryContent(directory) else { return nil }
+        return try lookup(root, depth, blocks.slots[directory].owner, name, NameHash.of(name))
+    }
+
+    /// As `search`, without noting the way.
+    private mutating func lookup(
+        _ pointer: BlockPointer, _ level: Int, _ owner: UInt32, _ name: RawSpan, _ hash: UInt32
+    ) throws(Fault) -> NodeID? {
+        let slot = try block(pointer, Self.directoryKind(level), owner: owner)
+        let buffer = blocks.buffer(slot)
+        if level == 0 {
+            do {
+                return try DirectoryList.find(buffer.bytes, name)?.node
+            } catch {
+                throw .failed(.corrupt(error, block: pointer.address.number))
+            }
+        }
+        var index = HashTreeBlock.lowerBound(buffer.bytes, hash)
+        while index < HashTreeBlock.entryCount {
+            let child = HashTreeBlock.pointer(buffer.bytes, index)
+            if child.isNull { return nil }
+            if let found = try lookup(child, level &- 1, owner, name, hash) { return found }
+            if HashTreeBlock.hash(buffer.bytes, index) != hash { return nil }
+            index &+= 1
+        }
+        return nil
     }
 
     /// All nodes that a directory's entries lead to.

@@ -17,11 +17,15 @@ extension EngineState {
     /// Removes an entry whose way is dirty. Blocks without entries go; the hashes above become the largest below.
     mutating func removeEntry(_ directory: Slot, _ place: DirectoryPlace) {
         guard let entry = place.entry else { return }
-        let left = blocks.change(place.list) { bytes -> UInt32? in
+        // The hashes are only looked at if the largest one goes.
+        let known = place.steps.last.map { HashTreeBlock.hash(blocks.buffer($0.slot).bytes, $0.index) }
+        var bound = blocks.change(place.list) { bytes -> UInt32? in
+            let hash = NameHash.of(DirectoryList.name(bytes.bytes, entry))
             try? DirectoryList.remove(&bytes, entry)
-            return (try? DirectoryList.maximumHash(bytes.bytes)) ?? nil
+            if DirectoryList.used(bytes.bytes) == 0 { return nil }
+            guard let known else { return NameHash.maximum }
+            return hash < known ? known : (try? DirectoryList.maximumHash(bytes.bytes)) ?? nil
         }
-        var bound = left
         var removed = 0
         if bound == nil {
             dropBlock(place.list)

@@ -44,6 +44,7 @@ extension EngineState {
         let directory = try directory(id)
         guard case .tree(let depth, let root) = try directoryContent(directory) else { return [] }
         var batch = EntryBatch()
+        let wanted = min(wanted, blocks.workingSet)
         _ = try gather(root, depth, id.rawValue, position, wanted, .max, &batch)
         batch.finish(below: nil, from: position)
         var result: [DirectoryEntry] = []

@@ -38,7 +38,9 @@ extension EngineState {
         guard NodeBlock.size(blocks.buffer(slot).bytes) <= Self.countedDirectoryBytes else { return 1 }
         var count: Int32 = 0
         var loads: [Load] = []
-        for child in try directoryNodes(slot) {
+        let children = try directoryNodes(slot)
+        guard children.count <= blocks.workingSet else { return 1 }
+        for child in children {
             if let childSlot = blocks.findNode(child.rawValue) {
                 if NodeBlock.kind(blocks.buffer(childSlot).bytes) == .directory { count &+= 1 }
             } else {

@@ -14,6 +14,11 @@ extension EngineState {
     /// The largest file that is rewritten: its records are pointed to from the node and fit into memory.
     private static let largestRewritten: UInt64 = 16 << 20
 
+    /// Whether a file of a size can be rewritten: all of it must be in memory at once.
+    private func isRewritable(_ size: UInt64) -> Bool {
+        size <= min(Self.largestRewritten, UInt64(records.workingSet))
+    }
+
     /// Learns from a write. The record level that the file should have from now on, if it is another.
     mutating func noteWrite(
         _ id: NodeID, at offset: UInt64, count: Int, size: UInt64, _ layout: RecordLayout
@@ -30,7 +35,7 @@ extension EngineState {
             inode.writeEnd = end
             return inode.scatteredWrites
         }
-        guard scattered >= Self.scatteredLimit, size <= Self.largestRewritten else { return nil }
+        guard scattered >= Self.scatteredLimit, isRewritable(size) else { return nil }
         let wanted = layout.tailLevel(byteCount: count &* 4)
         return wanted < layout.level ? UInt32(wanted) : nil
     }
@@ -54,7 +59,7 @@ extension EngineState {
         let old = try layout(nodeSlot)
         let buffer = blocks.buffer(nodeSlot)
         let size = NodeBlock.size(buffer.bytes)
-        guard !NodeBlock.isInline(buffer.bytes), level < old.level, size <= Self.largestRewritten,
+        guard !NodeBlock.isInline(buffer.bytes), level < old.level, isRewritable(size),
             let new = try? RecordLayout(recordLevel: level)
         else { return false }
         // Everything in memory, and what the parts need.
