@@ -48,6 +48,10 @@ func writeHook(
         return -1
     }
     let session = unsafe Unmanaged<FuseSession>.fromOpaque(context).takeUnretainedValue()
+    for index in 0..<Int(count) {
+        let part = unsafe UnsafeRawBufferPointer(start: vector[index].iov_base, count: vector[index].iov_len)
+        unsafe Residence.prepareForReplying(part)
+    }
     if session.isInitializing.load(ordering: .relaxed) {
         if let answer = unsafe session.initializationReply(vector, count) { return answer }
         let written = unsafe writev(descriptor, vector, count)

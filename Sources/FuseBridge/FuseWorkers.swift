@@ -214,6 +214,7 @@ final class FuseWorker: @unchecked Sendable {
     private func ownBuffer() -> UnsafeMutableRawPointer {
         if let own = unsafe own { return unsafe own }
         let new = UnsafeMutableRawPointer.allocate(byteCount: FuseSession.receiveByteCount, alignment: 4096)
+        unsafe Residence.prepareForReading(new, byteCount: FuseSession.receiveByteCount)
         unsafe own = new
         return unsafe new
     }

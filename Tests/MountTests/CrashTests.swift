@@ -43,7 +43,29 @@ struct CrashTests {
         }
         #expect(!system.log.contains("repeated gave"), "\(system.log)")
         try system.end()
+        try expectClean(system.image)
     }
+
+    /// Without what is made for them the same deaths are noticed: else these tests would show nothing.
+    @Test(arguments: [("no-log", "file"), ("no-reply-cache", "router")])
+    func deathsAreNoticedWithout(_ fault: String, _ name: String) throws {
+        let system = try MountedSystem(faults: fault)
+        var wasNoticed = false
+        for _ in 0..<20 where !wasNoticed {
+            try killing([name], times: 20, seed: UInt64.random(in: 0 ... .max), system) { workload in
+                workload.verify()
+                wasNoticed = workload.failures.withLock { !$0.isEmpty }
+            }
+        }
+        #expect(wasNoticed)
+        try system.end()
+    }
+}
+
+/// The image is whole, says who shares no code with what wrote it.
+func expectClean(_ image: String) throws {
+    let report = try FileSystemCheck.check(try FileDevice(path: image, writable: false))
+    #expect(report.findings.isEmpty, "\(report.findings)")
 }
 
 /// A generator that one seed determines (splitmix64).

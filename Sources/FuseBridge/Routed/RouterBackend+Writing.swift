@@ -39,6 +39,7 @@ extension RouterBackend {
         var pages = channel.payload(slot)
         return unsafe pages.withUnsafeMutableBytes { bytes -> FuseReceiveBuffer? in
             guard let base = bytes.baseAddress else { return nil }
+            unsafe Residence.prepareForReading(base, byteCount: FuseSession.receiveByteCount)
             return unsafe FuseReceiveBuffer(base: base, owner: ReceiveSlot(route, slot))
         }
     }
