@@ -88,6 +88,7 @@ let package = Package(
         scheme(
             "Disk",
             ["SchemeKit", "SchemeProtocol", "BlockDevice", "Sandbox", "Platform", systemPackage]),
+        scheme("Pipe", ["SchemeKit", "SchemeProtocol", "Sandbox", "Platform", systemPackage]),
         scheme("Small", ["SchemeKit", "SchemeProtocol", "Sandbox", "Platform", systemPackage]),
 
         // The supervisor's process: small, linked statically, so that its copies for new processes are made quickly.

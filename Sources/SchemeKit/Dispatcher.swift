@@ -180,6 +180,8 @@ public final class Dispatcher: Sendable {
             server.complete(target.request, result: (done ?? nil) ?? -Int64(Errno.interrupted.rawValue))
         }
         server.complete(request, result: target == nil ? 0 : 1)
+        // The others may have waited for the one that is gone.
+        if let target { retry([target.request.entry.node], AlignedBuffer(byteCount: CallNames.scratchBytes)) }
     }
 
     // MARK: Handing over

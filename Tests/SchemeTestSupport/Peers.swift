@@ -10,21 +10,22 @@ public final class PeerProcess: Sendable {
     public let control: ControlSocket
     private let child: Locked<ChildProcess?>
 
-    /// The program beside the running test.
-    public static func program() throws -> OwnedDescriptor {
+    /// A program beside the running test.
+    public static func program(_ name: String = "scheme-peer") throws -> OwnedDescriptor {
         let test = try SystemCall.readLink("/proc/self/exe")
         let folder = test.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
-        return try SystemCall.openPath("\(folder)/scheme-peer")
+        return try SystemCall.openPath("\(folder)/\(name)")
     }
 
-    /// Starts a peer; `first` is sent at once, with descriptors.
+    /// Starts a peer, or another program that expects a control socket; `first` is sent at once, with descriptors.
     public init(
-        arguments: [String] = [], _ first: ControlMessage, descriptors: [(name: String, descriptor: Int32)] = []
+        program name: String = "scheme-peer", arguments: [String] = [], _ first: ControlMessage, descriptors: [(name: String, descriptor: Int32)] = []
     ) throws {
         let (ours, theirs) = try ControlSocket.pair()
-        let program = try Self.program()
+        let program = try Self.program(name)
         let plan = ProcessPlan(
-            executable: program.rawValue, arguments: ["scheme-peer"] + arguments, environment: ["SALTBRIDGE_CONTROL=3"],
+            executable: program.rawValue, arguments: [name] + arguments,
+            environment: ["SALTBRIDGE_CONTROL=3", "SALTBRIDGE_SYSTEM_CALLS=base,channels,storage"],
             descriptors: [0, 1, 2, theirs.descriptor.rawValue])
         control = ours
         child = Locked(try plan.run())

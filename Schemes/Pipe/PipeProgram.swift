@@ -1,0 +1,12 @@
+import Sandbox
+import SchemeKit
+
+/// The process of the pipe scheme. The contents of pipes lie in memory that the supervisor holds.
+@main
+struct PipeProgram {
+    static func main() {
+        SchemeServer.main(afterStart: { _ in try StrictMode.enter() }) { start in
+            PipeScheme(try SchemeState(start, byteCount: PipeMemory.byteCount))
+        }
+    }
+}
