@@ -33,11 +33,13 @@ final class PipeScheme: NodeScheme {
         var writerOpens = [Int](repeating: 0, count: PipeMemory.pipeCount)
 
         func readers(_ pipe: Int) -> Int {
-            open.values.count { $0.pipe == pipe && $0.reads } + waiting.values.count { $0.end.pipe == pipe && $0.end.reads }
+            open.values.count { $0.pipe == pipe && $0.reads }
+                + waiting.values.count { $0.end.pipe == pipe && $0.end.reads }
         }
 
         func writers(_ pipe: Int) -> Int {
-            open.values.count { $0.pipe == pipe && $0.writes } + waiting.values.count { $0.end.pipe == pipe && $0.end.writes }
+            open.values.count { $0.pipe == pipe && $0.writes }
+                + waiting.values.count { $0.end.pipe == pipe && $0.end.writes }
         }
     }
 
@@ -103,7 +105,8 @@ final class PipeScheme: NodeScheme {
     }
 
     func readDirectory(
-        _ node: UInt64, handle: UInt64, from position: UInt64, withAttributes: Bool, into listing: inout DirectoryListing,
+        _ node: UInt64, handle: UInt64, from position: UInt64, withAttributes: Bool,
+        into listing: inout DirectoryListing,
         _ context: inout CallContext
     ) throws(Errno) {
         guard node == 1 else { throw .notDirectory }
@@ -119,8 +122,12 @@ final class PipeScheme: NodeScheme {
         }
     }
 
-    private func make(_ name: [UInt8], mode: UInt32, _ kind: PipeWords.Kind, _ context: CallContext) throws(Errno) -> Int {
-        guard let pipe = (0..<PipeMemory.pipeCount).first(where: { memory.words($0).kind == .free }) else { throw .noSpace }
+    private func make(_ name: [UInt8], mode: UInt32, _ kind: PipeWords.Kind, _ context: CallContext) throws(Errno)
+        -> Int
+    {
+        guard let pipe = (0..<PipeMemory.pipeCount).first(where: { memory.words($0).kind == .free }) else {
+            throw .noSpace
+        }
         memory.prepare(pipe, name: name, mode: mode & 0o7777, uid: context.uid, gid: context.gid, time: context.time)
         let words = PipeWords(kind: kind, head: 0, tail: 0, partialRequest: 0, partialChannel: 0, partialCount: 0)
         memory.apply(words, pipe, context, result: Int64(pipe))

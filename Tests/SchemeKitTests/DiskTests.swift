@@ -59,7 +59,8 @@ import Testing
             let buffer = Self.noise(count, &generator)
             let half = count / 2
             try file.write(
-                at: 12_345, [BufferSlice(buffer, 0..<half), BufferSlice(buffer, half..<half), BufferSlice(buffer, half..<count)])
+                at: 12_345,
+                [BufferSlice(buffer, 0..<half), BufferSlice(buffer, half..<half), BufferSlice(buffer, half..<count)])
             let back = AlignedBuffer(byteCount: count)
             var bytes = back.mutableBytes
             #expect(try file.read(at: 12_345, into: &bytes) == count)

@@ -19,7 +19,8 @@ public final class PeerProcess: Sendable {
 
     /// Starts a peer, or another program that expects a control socket; `first` is sent at once, with descriptors.
     public init(
-        program name: String = "scheme-peer", arguments: [String] = [], _ first: ControlMessage, descriptors: [(name: String, descriptor: Int32)] = []
+        program name: String = "scheme-peer", arguments: [String] = [], _ first: ControlMessage,
+        descriptors: [(name: String, descriptor: Int32)] = []
     ) throws {
         let (ours, theirs) = try ControlSocket.pair()
         let program = try Self.program(name)
