@@ -120,7 +120,7 @@ final class RegisterRun {
         let calm = calm
         client = try RecoveringClient(channel) { number in
             try Self.start(
-                number, checkpoint, dieAt: atChosenPoints && !calm.isCalm ? Int(points.next() % 300) + 40 : 0)
+                number, checkpoint, dieAt: atChosenPoints && !calm.isCalm ? Int(points.next() % 200) + 40 : 0)
         } onCompletion: { completion in
             if completion.opcode == .write {
                 if completion.errno != nil || told.writes[completion.sequence] != nil { told.failures += 1 }
