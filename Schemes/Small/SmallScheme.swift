@@ -109,9 +109,6 @@ private final class TimeFile: OpenFile {
         let now = Clock.realtime()
         let nanoseconds = String(now.nanoseconds)
         let text = Array("\(now.seconds).\(String(repeating: "0", count: 9 - nanoseconds.count))\(nanoseconds)\n".utf8)
-        guard let start = Int(exactly: offset), start < text.count else { return 0 }
-        let count = min(text.count - start, buffer.byteCount)
-        for index in 0..<count { buffer.storeBytes(of: text[start + index], toByteOffset: index, as: UInt8.self) }
-        return count
+        return buffer.fill(from: text, at: offset)
     }
 }

@@ -16,11 +16,7 @@ public final class RemoteFile: Sendable {
     deinit {
         guard let node = try? client.node(handle) else { return }
         client.forget(handle)
-        if let slot = try? client.reserve(payloadBytes: 0, replyBytes: 0),
-            let completion = try? client.call(slot, SubmissionEntry(.close, node: node, handle: handle))
-        {
-            client.channel.release(completion)
-        }
+        client.post(SubmissionEntry(.close, node: node, handle: handle))
     }
 
     /// Attributes; `size` is what a disk has.

@@ -116,6 +116,12 @@ public final class SchemeClient: Sendable {
         channel.submit(slot, entry, arguments, payload: payload, inRecovery: inRecovery)
     }
 
+    /// Submits a call whose answer nobody waits for; it isn't made if there is no room, or the scheme is offline.
+    func post(_ entry: SubmissionEntry) {
+        guard !state.withLock({ $0.isOffline }), let slot = channel.reserve(important: true) else { return }
+        channel.submit(slot, entry)
+    }
+
     /// Waits for the answer of a submitted slot. The caller releases it.
     func finish(_ slot: RequestSlot) -> Completion {
         while true {

@@ -17,6 +17,8 @@ struct MountPlan {
     /// For the kernel or fusermount3, in mount(8)'s words.
     var kernelOptions: [String] = []
     var passwordFile: String?
+    /// Schemes beside the usual ones, by their programs' names without "scheme-".
+    var extraSchemes: [String] = []
     /// Settings for single processes: `file.cache-bytes=67108864`, `router.write-back=0`.
     var settings: [(member: String, key: String, value: String)] = []
 
@@ -35,6 +37,7 @@ struct MountPlan {
             guard let number = UInt64(value) else { throw ToolFailure("generation=\(value) is no number") }
             generation = number
         case "password-file", "password_file": passwordFile = value
+        case "scheme": extraSchemes.append(value)
         default:
             let name = parts[0].split(separator: ".", maxSplits: 1).map(String.init)
             if name.count == 2, !option.hasPrefix("x-") {
@@ -87,6 +90,15 @@ struct MountPlan {
         var result = [disk, file]
         for name in ["small", "pipe"] {
             guard let path = ProgramLocator.find("scheme-\(name)") else { continue }
+            var member = MemberConfiguration(name: name, executablePath: path, manifest: .plain(name))
+            member.isEssential = false
+            result.append(member)
+        }
+        for name in extraSchemes {
+            guard !result.contains(where: { $0.name == name }) else {
+                throw ToolFailure("the scheme \(name) is there already")
+            }
+            let path = try ProgramLocator.require("scheme-\(name)")
             var member = MemberConfiguration(name: name, executablePath: path, manifest: .plain(name))
             member.isEssential = false
             result.append(member)
