@@ -173,7 +173,10 @@ final class PipeSystem {
     private let done = Done()
 
     final class Done {
+        /// By number of the call: a record's tag is another call's once it was released.
         var results: [UInt32: (result: Int64, bytes: [UInt8])] = [:]
+        var tags: [UInt32: UInt32] = [:]
+        var calls: UInt32 = 0
     }
 
     init() throws {
@@ -188,7 +191,7 @@ final class PipeSystem {
                 program: "scheme-pipe", ControlMessage(.configure, number: UInt64(number)),
                 descriptors: [("state", state.rawValue)])
         } onCompletion: { completion in
-            done.results[completion.tag] = (completion.result, channel.replyBytes(completion))
+            done.results[UInt32(completion.cookie)] = (completion.result, channel.replyBytes(completion))
             channel.release(completion)
         }
     }
@@ -210,11 +213,12 @@ final class PipeSystem {
         var room = channel.payload(slot)
         let span = payload.span
         room.copyBytes(from: unsafe span.bytes)
-        done.results[slot.tag] = nil
+        done.calls += 1
+        done.tags[done.calls] = slot.tag
         channel.submit(
             slot, SubmissionEntry(opcode, node: node, handle: handle, length: UInt32(length)),
-            RequestArguments(flags: flags, word0: word0), payload: 0..<payload.count)
-        return slot.tag
+            RequestArguments(flags: flags, word0: word0), payload: 0..<payload.count, cookie: UInt64(done.calls))
+        return done.calls
     }
 
     /// Whether there is an answer; gives the scheme time for one.
@@ -237,8 +241,8 @@ final class PipeSystem {
     }
 
     func cancel(_ tag: UInt32) {
-        guard let record = channel.record(tag: tag) else { return }
-        channel.cancel(tag: tag, generation: record.entry.generation)
+        guard let tag = done.tags[tag], let record = channel.record(tag: tag) else { return }
+        channel.cancel(tag: tag, generation: record.entry.generation, cookie: 0)
     }
 
     func call(_ opcode: Opcode, _ node: UInt64, _ handle: UInt64, flags: UInt32 = 0) throws -> Int64 {
