@@ -95,8 +95,6 @@ struct EngineState: Sendable {
     var isWriting = false
     /// The commit that is put together but not yet on disk.
     var sealed: SealedCommit?
-    /// How many operations of several steps are under way: no commit may come between their steps.
-    var longOperations = 0
     /// Counts seals: what was read before one may be outdated after.
     var epoch: UInt64 = 0
 

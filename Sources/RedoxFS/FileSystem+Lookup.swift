@@ -133,9 +133,21 @@ extension FileSystem {
 }
 
 extension EngineState {
+    /// How many nodes something is remembered of, at most about: what isn't open is forgotten then.
+    private static let maximumRemembered = 1 << 18
+
     /// Notes where a directory is.
     mutating func rememberParent(of directory: NodeID, _ parent: NodeID) {
+        if inodes.count >= Self.maximumRemembered { forgetIdleNodes() }
         inodes.update(UInt64(directory.rawValue), initial: InodeState()) { $0.parent = parent.rawValue }
+    }
+
+    private mutating func forgetIdleNodes() {
+        var kept = FlatMap<UInt64, InodeState>(filler: InodeState())
+        inodes.forEach { node, inode in
+            if inode.opens > 0 || inode.isOrphan { kept.set(node, inode) }
+        }
+        inodes = kept
     }
 
     /// Where a directory is, if that is known.

@@ -62,7 +62,11 @@ public final class FileSystem: Sendable {
             // Reading needs no free space, and what an old generation's log says may be gone already.
             if !isReadOnly { throw error }
         }
-        try ReleaseList.read(found.header, source, into: &initial)
+        do {
+            try ReleaseList.read(found.header, source, into: &initial)
+        } catch {
+            if !isReadOnly { throw error }
+        }
         for node in initial.release.nodes where options.keepsUnnamed {
             initial.inodes.update(UInt64(node), initial: InodeState()) { $0.isOrphan = true }
         }
