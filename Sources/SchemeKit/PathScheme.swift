@@ -39,12 +39,12 @@ public final class PathScheme: NodeScheme {
 
     // MARK: Paths and nodes
 
-    /// A number for a path: FNV-1a over its bytes, never 0 or 1 but for the root.
+    /// A number for a path: FNV-1a over its bytes, folded to the 48 bits that the router has room for; never 0 or 1 but for the root.
     static func number(_ path: String) -> UInt64 {
         guard !path.isEmpty else { return 1 }
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         for byte in path.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-        return hash & (1 << 62 - 1) | 1 << 62
+        return (hash ^ hash >> 47) & (1 << 47 - 1) | 1 << 47
     }
 
     private func text(_ bytes: RawSpan) throws(Errno) -> String {

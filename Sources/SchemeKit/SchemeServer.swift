@@ -27,6 +27,7 @@ public final class SchemeServer: Sendable {
     private let start: SchemeStart
     private let dispatcher: Dispatcher
     private let workers: Int
+    private let crash = CrashPlan()
     private let attached = Locked<[UInt32: Attached]>([:])
 
     private struct Attached {
@@ -141,6 +142,7 @@ public final class SchemeServer: Sendable {
         case .set:
             try answer(message) { () throws(ChannelError) in
                 do throws(Errno) {
+                    if try crash.take(message.fields) { return [] }
                     try dispatcher.administer { (scheme) throws(Errno) in try scheme.set(message.fields) }
                 } catch { throw .system(error, call: "set") }
                 return []
@@ -186,7 +188,7 @@ public final class SchemeServer: Sendable {
             incarnation: start.incarnation, serverBell: received.descriptor("server-bell"),
             clientBell: received.descriptor("client-bell"))
         let epoch = UInt32(truncatingIfNeeded: message.number)
-        let dispatcher = dispatcher
+        let (dispatcher, crash) = (dispatcher, crash)
         let recovered = dispatcher.scheme.recoveredSequence
         // A channel that is attached again under its number replaces the one before.
         detach(message.channel)
@@ -198,7 +200,7 @@ public final class SchemeServer: Sendable {
                     try spawnThread(name: "worker-\(message.channel).\(worker)") {
                         guard server.begin(epoch: epoch) else { return }
                         if worker == 0 { server.announce(recoveredSequence: recovered) }
-                        ChannelWorker(server, dispatcher, worker: worker).run()
+                        ChannelWorker(server, dispatcher, worker: worker, crash: crash).run()
                     })
             }
         } catch {
@@ -238,13 +240,15 @@ public struct ChannelWorker: Sendable {
     private let server: ChannelServer
     private let dispatcher: Dispatcher
     private let worker: Int
+    private let crash: CrashPlan?
     private let scratch = AlignedBuffer(byteCount: CallNames.scratchBytes)
 
     /// A worker; its number marks the request that it has in hand.
-    public init(_ server: ChannelServer, _ dispatcher: Dispatcher, worker: Int) {
+    public init(_ server: ChannelServer, _ dispatcher: Dispatcher, worker: Int, crash: CrashPlan? = nil) {
         self.server = server
         self.dispatcher = dispatcher
         self.worker = worker
+        self.crash = crash
     }
 
     /// Serves until the channel is stopped.
@@ -259,10 +263,13 @@ public struct ChannelWorker: Sendable {
                     long = request
                     return false
                 }
-                dispatcher.handle(request, from: server, scratch: scratch)
+                if crash?.intercepts(request, server) != true {
+                    dispatcher.handle(request, from: server, scratch: scratch)
+                }
                 return true
             }
             guard goesOn, let long else { return }
+            if crash?.intercepts(long, server) == true { continue }
             dispatcher.handle(long, from: server, scratch: scratch)
         }
     }

@@ -319,6 +319,9 @@ public final class ChannelServer: @unchecked Sendable {
         outstanding.subtract(1, ordering: .releasing)
     }
 
+    /// Posts a completion of a request that doesn't exist: what a server does that has lost its mind. For tests.
+    public func postNonsense() { posting.withLock { $0.postNonsense(layout) } }
+
     /// Notifies the client of something it didn't ask for at this moment. If the client doesn't take its events, the oldest are
     /// lost, and it learns that some were.
     public func post(_ event: EventEntry) { posting.withLock { $0.post(event, layout) } }
@@ -355,6 +358,13 @@ private struct PostingSide {
         entry.encode(into: &bytes)
         let place = Int(tail) & (layout.geometry.recordCount - 1)
         reply.store32(layout.completionRing + 4 * place, entry.tag)
+        tail &+= 1
+        reply.store32Releasing(ChannelLayout.completionTailOffset, tail)
+        ringer.ring()
+    }
+
+    mutating func postNonsense(_ layout: ChannelLayout) {
+        reply.store32(layout.completionRing + 4 * (Int(tail) & (layout.geometry.recordCount - 1)), .max)
         tail &+= 1
         reply.store32Releasing(ChannelLayout.completionTailOffset, tail)
         ringer.ring()

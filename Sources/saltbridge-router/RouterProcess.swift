@@ -29,7 +29,8 @@ final class RouterProcess {
     private var missing: [String] = []
     private var queue: [ReceivedControl] = []
     private var tendedAt = Clock.monotonicNanoseconds()
-    private var isFinishing = false
+    /// Answers without sense, by channel, that were reported.
+    private var violations: [UInt32: UInt64] = [:]
 
     /// Between two looks at the routes, in nanoseconds: what is changed is durable after this time at the latest.
     private static let tendingInterval: UInt64 = 5_000_000_000
@@ -207,6 +208,19 @@ final class RouterProcess {
                 log("control message: \(error)")
             }
             tendIfDue()
+            reportViolations()
+        }
+    }
+
+    /// A server whose answers make no sense is replaced: what it was asked would wait for ever.
+    private func reportViolations() {
+        for route in router.routes {
+            let count = UInt64(route.channel.violations.total)
+            let channel = route.description.channel
+            guard count != violations[channel] ?? 0 else { continue }
+            violations[channel] = count
+            log("\(route.description.name): an answer makes no sense")
+            try? socket.send(ControlMessage(.suspect, channel: channel, number: UInt64(Int64.max)), wait: false)
         }
     }
 
@@ -215,7 +229,7 @@ final class RouterProcess {
         var entries = [pollfd(fd: socket.descriptor.rawValue, events: Int16(POLLIN), revents: 0)]
         let ready: Int
         do {
-            ready = try SystemCall.poll(&entries, milliseconds: 1000)
+            ready = try SystemCall.poll(&entries, milliseconds: 500)
         } catch {
             throw .system(error, call: "poll")
         }

@@ -123,7 +123,7 @@ extension Supervisor {
             var fields = [ControlMessage.Field("crash", how)]
             if let operation = request["operation"]?.string { fields.append(.init("operation", operation)) }
             if member.deathCause == nil, how == "exit" { member.deathCause = ("exit (by crash)", now()) }
-            _ = ask(member, ControlMessage(.set, fields: fields), .nobody)
+            _ = ask(member, ControlMessage(.set, fields: fields), .crash(number))
         default: replyFailure(to: number, "crash how?")
         }
     }

@@ -126,6 +126,8 @@ enum Question {
     case connection(UInt32)
     /// A client that wanted a channel: the member, its message's number, the channel.
     case connect(client: Int, id: UInt32, channel: UInt32)
+    /// A connection that waits for a recovery: only a refusal is its answer.
+    case crash(UInt32)
     /// Nobody.
     case nobody
 }

@@ -127,11 +127,22 @@ extension Supervisor {
         for channel in channels.values where channel.client == member.index { removeChannel(channel.number) }
     }
 
+    /// Forgets what was seen of a server that is no more.
+    func resetWatch(of server: Member) {
+        for channel in channels.values where channel.server == server.index {
+            channel.waitingAt = nil
+            channel.heartbeatAt = now()
+        }
+    }
+
     /// Looks for servers that are alive and do nothing: no sign of life although requests wait, or one in hand for too long.
     func watchChannels(_ time: UInt64) {
         for channel in channels.values {
             let server = members[channel.server]
-            guard server.state == .serving, server.stoppedAt == nil, let report = channel.observer?.server else {
+            // Before the client has begun the server's epoch, it is the client's turn.
+            guard server.state == .serving, server.stoppedAt == nil, let report = channel.observer?.server,
+                report.status == .serving, report.incarnation == server.incarnation
+            else {
                 channel.waitingAt = nil
                 channel.heartbeatAt = time
                 continue
@@ -140,19 +151,24 @@ extension Supervisor {
                 channel.heartbeat = report.heartbeat
                 channel.heartbeatAt = time
             }
-            let isSilent = time &- channel.heartbeatAt
-            // The times in the memory are the server's claims: one from the future is none.
-            let longest = report.marks.map { time > $0.since ? time - $0.since : 0 }.max() ?? 0
-            if report.waiting > 0, report.marks.isEmpty {
-                if channel.waitingAt == nil { channel.waitingAt = time }
-            } else {
-                channel.waitingAt = nil
-            }
-            let isIdle = channel.waitingAt.map { time &- $0 >= configuration.limits.idle } ?? false
-            let isBusySilent = (report.waiting > 0 || !report.marks.isEmpty) && isSilent >= configuration.limits.idle
-            if longest >= configuration.limits.hang || isIdle || isBusySilent {
-                kill(server, because: isBusySilent ? "gave no sign of life" : "hung")
-            }
+            if let cause = verdict(on: channel, report, time) { kill(server, because: cause) }
         }
+    }
+
+    /// Why the server of a channel has to be taken for dead; nil: it hasn't.
+    private func verdict(on channel: Channel, _ report: ServerReport, _ time: UInt64) -> String? {
+        // The times in the memory are the server's claims: one from the future is none.
+        let longest = report.marks.map { time > $0.since ? time - $0.since : 0 }.max() ?? 0
+        if longest >= configuration.limits.hang { return "a request hung" }
+        if report.waiting > 0, report.marks.isEmpty {
+            let since = channel.waitingAt ?? time
+            channel.waitingAt = since
+            if time &- since >= configuration.limits.idle { return "took no requests" }
+        } else {
+            channel.waitingAt = nil
+        }
+        // A process can be silent for a while for a good reason: a disk that flushes slowly while a channel is being closed.
+        let isSilent = time &- channel.heartbeatAt >= 4 &* configuration.limits.idle
+        return isSilent && (report.waiting > 0 || !report.marks.isEmpty) ? "gave no sign of life" : nil
     }
 }

@@ -174,6 +174,7 @@ extension Supervisor {
         }
         member.state = .serving
         member.deadline = nil
+        resetWatch(of: member)
         connectWaiting(member)
         member.readyAt = now()
         member.recovery?.readyAt = member.readyAt

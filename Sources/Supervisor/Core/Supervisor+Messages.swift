@@ -91,6 +91,11 @@ extension Supervisor {
         guard let question = member.questions.removeValue(forKey: message.id) else { return }
         switch question {
         case .nobody: break
+        case .crash(let connection):
+            guard message.kind == .failed else { return }
+            member.recoveryWaiters.removeAll { $0 == connection }
+            member.deathCause = nil
+            replyFailure(to: connection, message["message"] ?? "\(member.name) can't do that to itself")
         case .connection(let connection):
             let fields = message.fields.map { ControlJSON.Member($0.key, .string($0.value)) }
             if message.kind == .done {
@@ -115,7 +120,7 @@ extension Supervisor {
         member.questions = [:]
         for question in questions.values {
             switch question {
-            case .nobody: break
+            case .nobody, .crash: break
             case .connection(let connection): replyFailure(to: connection, "\(member.name) died before it answered")
             // The channel stays: the next incarnation is told of it at its start.
             case .connect(let client, let id, let channel): answerConnect(client, id, channel)
