@@ -23,6 +23,8 @@ extension FileSystemCheck {
                 changesGivenUp: [])
         }
         guard device.isWritable else { throw .readOnly }
+        // Behind the highest number there is none that would be the newest.
+        guard image.newest.generation.rawValue < .max else { throw .notRepairable(remaining: before.findings) }
         var pinned = present.used
         var source = header
         var checker = present

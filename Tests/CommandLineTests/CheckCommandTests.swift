@@ -1,0 +1,115 @@
+import Glibc
+import Platform
+import TestSupport
+import Testing
+
+@Suite struct CheckCommands {
+    /// Writes a golden image into a file; a block may be damaged.
+    private func place(_ image: GoldenImage, in bench: Workbench, damagedBlock: Int? = nil) throws -> String {
+        var bytes = try image.bytes()
+        if let damagedBlock { bytes[damagedBlock * 4096 + 9] ^= 4 }
+        try bench.write("disk.img", bytes)
+        return bench.file("disk.img")
+    }
+
+    private func fsck(_ bench: Workbench, _ arguments: String...) throws -> BuiltProgram.Result {
+        try bench.tool.run(["fsck"] + arguments, in: bench.directory)
+    }
+
+    private func read(_ name: String, in bench: Workbench) throws -> [UInt8] {
+        let file = try SystemCall.open(bench.file(name), O_RDONLY)
+        return try SystemCall.readToEnd(file.rawValue, limit: 1 << 24)
+    }
+
+    @Test func leaksAreNoErrorsAndAreReclaimed() throws {
+        let bench = try Workbench()
+        let image = try place(.churn, in: bench)
+        let check = try GoldenImage.churn.manifest().check
+        let found = try JSONValue(parsing: try bench.run("fsck", image, "--json", "--verify-data").output)
+        #expect(try found.whole("used") == check.usedBlocks)
+        #expect(try found.whole("free") == check.freeBlocks)
+        #expect(try found.whole("leaked") == check.leakedBlocks - 1)
+        let findings = try #require(found["findings"]?.array)
+        #expect(!findings.isEmpty)
+        for finding in findings {
+            #expect(try finding.text("rule") == "blockLeaked")
+            #expect(try finding.text("severity") == "leak")
+            #expect(finding["repaired"]?.bool == false)
+        }
+        let repaired = try fsck(bench, image, "--repair", "--json")
+        #expect(repaired.status == 1)
+        let result = try JSONValue(parsing: repaired.output)
+        #expect(try result.whole("leaked") == UInt64(0))
+        #expect(result["findings"]?.array?.allSatisfy { $0["repaired"]?.bool == true } == true)
+        #expect(try fsck(bench, image).status == 0)
+        #expect(try fsck(bench, image, "-y").status == 0)
+    }
+
+    @Test func corruptionIsAnErrorUntilItIsRepaired() throws {
+        let bench = try Workbench()
+        // Node 25 of the image, /sizes/c3969, lies in block 301.
+        let image = try place(.smallTree, in: bench, damagedBlock: 301)
+        #expect(try fsck(bench, image).status == 4)
+        #expect(try fsck(bench, image, "-n").status == 4)
+        // Content is lost: -p leaves that to a person.
+        #expect(try fsck(bench, image, "-p").status == 4)
+        #expect(try fsck(bench, image).status == 4)
+        let repaired = try fsck(bench, image, "--repair", "--in-place", "--json")
+        #expect(repaired.status == 1)
+        let losses = try #require(try JSONValue(parsing: repaired.output)["losses"]?.array)
+        #expect(try losses.map { try $0.whole("node") as UInt64 } == [25])
+        #expect(try fsck(bench, image).status == 0)
+    }
+
+    @Test func failuresHaveTheExitCodesOfFsck() throws {
+        let bench = try Workbench()
+        #expect(try fsck(bench, bench.file("nothing")).status == 8)
+        try bench.write("zeros", [UInt8](repeating: 0, count: 1 << 20))
+        #expect(try fsck(bench, bench.file("zeros")).status == 8)
+        #expect(try fsck(bench, "-n", "--repair", bench.file("zeros")).status == 16)
+        #expect(try fsck(bench).status == 16)
+    }
+
+    @Test func everyStructureIsPrinted() throws {
+        let bench = try Workbench()
+        let image = try place(.smallTree, in: bench)
+        #expect(try bench.run("inspect", image).text.contains("generation: 893"))
+        #expect(try bench.run("inspect", image, "/sizes/r1048583").text.contains("record 0"))
+        #expect(try bench.run("inspect", image, "--block", "301").text.contains("path: /sizes/c3969"))
+        let node = try JSONValue(parsing: try bench.run("inspect", image, "--node", "25", "--json").output)
+        #expect(try node.whole("size") == UInt64(3969))
+        #expect(try bench.run("inspect", image, "--log").text.contains("blocks from"))
+        #expect(try bench.run("inspect", image, "--tree").text.contains("nodes: 416"))
+        #expect(try bench.run("inspect", image, "--usage").text.contains("compression_ratio"))
+        try bench.fail(1, "inspect", image, "/nothing")
+        try bench.fail(2, "inspect", image, "--log", "--tree")
+    }
+
+    @Test func mapsAreDrawn() throws {
+        let bench = try Workbench()
+        let image = try place(.churn, in: bench)
+        try bench.run("inspect", image, "--map", bench.file("map.svg"))
+        try bench.run("inspect", image, "--map", bench.file("map.png"), "--highlight", "/d00020")
+        let picture = try read("map.png", in: bench)
+        #expect(picture.starts(with: [0x89, 0x50, 0x4E, 0x47]))
+        let drawing = try read("map.svg", in: bench)
+        #expect(String(decoding: drawing, as: UTF8.self).hasPrefix("<svg "))
+        try bench.fail(2, "inspect", image, "--map", bench.file("map.gif"))
+    }
+
+    @Test func historyLeadsBack() throws {
+        let bench = try Workbench()
+        let image = bench.file("disk.img")
+        try bench.run("mkfs", image, "--size", "16M")
+        try bench.run("mkdir", image, "/before")
+        let history = try JSONValue(parsing: try bench.run("history", image, "--json").output)
+        let newest: UInt64 = try #require(history.array?.first).whole("generation")
+        try bench.run("mkdir", image, "/after")
+        let changes = try JSONValue(parsing: try bench.run("history", image, "--from", "\(newest)", "--json").output)
+        #expect(
+            try #require(changes.array).contains { try $0.text("path") == "/after" && $0.text("change") == "added" })
+        try bench.run("rollback", image, "\(newest)")
+        #expect(try bench.run("ls", image).lines == ["before"])
+        #expect(try fsck(bench, image, "--verify-data").text.contains("clean"))
+    }
+}
