@@ -7,7 +7,6 @@ struct CompletionSide {
     let sleeper: Sleeper
     var head: UInt32
     var eventHead: UInt32
-    var violations = ProtocolViolations()
 
     init(_ request: SharedMapping, _ reply: SharedMapping) {
         sleeper = Sleeper(
@@ -92,7 +91,9 @@ extension ChannelClient {
     }
 
     /// What the server did against the protocol so far.
-    public var violations: ProtocolViolations { completion.withLock { $0.violations } }
+    ///
+    /// Doesn't wait for who drains, which may be asleep.
+    public var violations: ProtocolViolations { violationCounts.withLock { $0 } }
 
     /// Takes events and gives each to `body`. Returns false if some were lost because nobody took them in time: look at everything.
     public func drainEvents(_ body: (EventEntry) -> Void) -> Bool {
@@ -145,16 +146,18 @@ extension ChannelClient {
         guard tail != side.head else { return done }
         guard Untrusted(tail).distance(from: side.head, atMost: count) != nil else {
             // Not a position that an honest server can reach: nothing between is believed.
-            side.violations.positions &+= 1
+            violationCounts.withLock { $0.positions &+= 1 }
             side.head = tail
             request.store32Releasing(ChannelLayout.completionHeadOffset, tail)
             return done
         }
         let now = Clock.monotonicNanoseconds()
+        var violations = ProtocolViolations()
+        defer { if violations.total > 0 { violationCounts.withLock { $0.add(violations) } } }
         while side.head != tail, done < limit {
             let place = Int(side.head) & (count - 1)
             let tag = Untrusted(reply.load32(layout.completionRing + 4 * place))
-            if let completion = take(tag, now, &side.violations) {
+            if let completion = take(tag, now, &violations) {
                 // The head moves after the result was recorded: a successor sees the completion again, or recorded.
                 side.head &+= 1
                 request.store32Releasing(ChannelLayout.completionHeadOffset, side.head)

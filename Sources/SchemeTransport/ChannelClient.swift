@@ -38,6 +38,7 @@ public final class ChannelClient: @unchecked Sendable {
 
     let submission: Locked<SubmissionSide>
     let completion: Locked<CompletionSide>
+    let violationCounts = Locked(ProtocolViolations())
     /// Completions that the client gives itself, without the server.
     let local = Locked<[(tag: UInt32, errno: Int32)]>([])
     /// A thread sleeps in `waitAndDrain`, or is about to.

@@ -59,4 +59,10 @@ public struct ProtocolViolations: Sendable, Equatable {
     public var values: UInt64 = 0
     /// All of them.
     public var total: UInt64 { positions &+ tags &+ values }
+
+    mutating func add(_ other: ProtocolViolations) {
+        positions &+= other.positions
+        tags &+= other.tags
+        values &+= other.values
+    }
 }
