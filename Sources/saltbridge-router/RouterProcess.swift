@@ -140,7 +140,6 @@ final class RouterProcess {
     private func connect(_ name: String) throws {
         let geometry: ChannelGeometry = isFileSystem(name) ? .standard : .small
         let client = try ChannelClient(geometry, name: name)
-        try? client.lockInMemory()
         let id = socket.newID()
         try socket.send(
             ControlMessage(.connect, id: id, geometry: geometry, fields: [.init("scheme", name)]),
@@ -167,7 +166,6 @@ final class RouterProcess {
         let client = try ChannelClient(
             adopting: request, reply: reply, geometry: geometry, name: name,
             serverBell: received.descriptor("server-bell"), clientBell: received.descriptor("client-bell"))
-        try? client.lockInMemory()
         let incarnation = UInt32(truncatingIfNeeded: message.number)
         let state = message["state"]
         let isKnown = SchemeRoute.recoveredIncarnation(client) == incarnation

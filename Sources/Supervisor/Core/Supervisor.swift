@@ -176,7 +176,10 @@ public final class Supervisor {
         }
         handleTime()
         if phase == .finishing, !members.contains(where: \.isAlive) { finishEnd() }
-        statusMemory.publishIfNeeded { statusJSON() }
+        // A recovery isn't held up for the sake of telling about it.
+        if !members.contains(where: { $0.state == .starting && $0.recovery != nil }) {
+            statusMemory.publishIfNeeded { statusJSON() }
+        }
     }
 
     private func handle(_ token: EventToken, _ events: PollEvents) {

@@ -20,6 +20,7 @@ public enum SupervisorProgram {
             if let report { try? SystemCall.write(text: "\(answer.text)\n", to: report.rawValue) }
             report = nil
         }
+        raiseLimits()
         do {
             let text = try SystemCall.text(of: SharedDescriptor(adopting: 3))
             let configuration = try SupervisorConfiguration(json: ControlJSON(parsing: text))
@@ -30,6 +31,22 @@ public enum SupervisorProgram {
             Supervisor.logToStandardError("\(error)")
             tell(.make(["ok": .bool(false), "error": .string("\(error)")]))
             exit(1)
+        }
+    }
+}
+
+extension SupervisorProgram {
+    /// Its processes inherit what they may lock in memory: a router whose pages are dropped at a bad moment costs an application
+    /// an EIO. Only root can raise it beyond the hard limit; others take what they have.
+    private static func raiseLimits() {
+        let memoryLock = __rlimit_resource_t(__RLIMIT_MEMLOCK.rawValue)
+        for resource in [memoryLock, __rlimit_resource_t(RLIMIT_NOFILE.rawValue)] {
+            var limit = rlimit()
+            guard unsafe getrlimit(resource, &limit) == 0 else { continue }
+            var unlimited = rlimit(rlim_cur: rlim_t.max, rlim_max: rlim_t.max)
+            if resource == memoryLock, unsafe setrlimit(resource, &unlimited) == 0 { continue }
+            limit.rlim_cur = limit.rlim_max
+            _ = unsafe setrlimit(resource, &limit)
         }
     }
 }
