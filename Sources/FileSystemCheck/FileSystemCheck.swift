@@ -34,10 +34,17 @@ public enum FileSystemCheck {
             let whole = newestWhole(image, before: header.generation, options)
         else { return report }
         report.wholeGeneration = whole.generation
+        report.changesSinceWhole = GenerationDifference(image, whole, header).changes()
+        let changes = report.changesSinceWhole
+        var list = changes.prefix(8).map { "\($0.kind.rawValue) \($0.path)" }.joined(separator: ", ")
+        if changes.count > 8 {
+            list += " and \(changes.count - 8) more"
+        }
         let finding = Finding(
             .generationNotWhole, block: header.generation.ringBlock,
-            detail: "generation \(header.generation) has lost metadata; the newest that is whole is \(whole.generation)"
-        )
+            detail:
+                "generation \(header.generation) has lost metadata; the newest that is whole is \(whole.generation). "
+                + (changes.isEmpty ? "Nothing else is known to differ" : "Since then: \(list)"))
         report.findings.append(finding)
         report.counts[.generationNotWhole, default: 0] += 1
         return report

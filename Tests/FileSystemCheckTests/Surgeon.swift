@@ -245,6 +245,7 @@ final class Surgeon {
     }
 
     /// Repairs the image.
+    @discardableResult
     func repair(verifyData: Bool = false, fallsBack: Bool = true) throws -> RepairReport {
         try FileSystemCheck.repair(
             device, CheckOptions(password: password, verifyData: verifyData),

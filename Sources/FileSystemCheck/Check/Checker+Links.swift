@@ -105,7 +105,7 @@ extension Checker {
     /// What was found, in the form that callers get.
     func report(in generation: Generation) -> CheckReport {
         CheckReport(
-            generation: generation, wholeGeneration: nil,
+            generation: generation, wholeGeneration: nil, changesSinceWhole: [],
             used: countBlocks { self.used.word($0) },
             free: countBlocks { self.free.word($0) },
             leaked: countBlocks { ~(self.used.word($0) | self.free.word($0)) },

@@ -36,7 +36,7 @@ extension FileSystemCheck {
             full.verifyData = true
             checker = run(image, source, full)
             pinned = pin(pinned, checker.used, blockCount: max(pinned.blockCount, checker.used.blockCount))
-            changes = GenerationDifference(image, source, header).changes()
+            changes = before.changesSinceWhole
         }
         if header.generation != image.newest.generation {
             let newest = run(image, image.newest, options)

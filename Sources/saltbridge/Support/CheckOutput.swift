@@ -26,7 +26,7 @@ enum CheckOutput {
             lines.append("generation \(whole) is the newest that is whole: a repair goes back to it")
         }
         if let repair, let generation = repair.generation {
-            lines += repairLines(repair)
+            lines += repairLines(repair, showsAll: showsAll)
             lines.append("\(name): repaired: generation \(generation)")
         }
         let figures = repair?.after ?? report
@@ -36,11 +36,16 @@ enum CheckOutput {
         return lines
     }
 
-    private static func repairLines(_ repair: RepairReport) -> [String] {
+    private static func repairLines(_ repair: RepairReport, showsAll: Bool) -> [String] {
         var lines: [String] = []
         if repair.source != repair.before.generation {
             lines.append("took generation \(repair.source) in place of \(repair.before.generation); changes given up:")
-            lines += repair.changesGivenUp.map { "  \($0.kind.rawValue) \($0.path)" }
+            let changes = repair.changesGivenUp
+            let shown = showsAll ? changes.count : min(changes.count, 20)
+            lines += changes.prefix(shown).map { "  \($0.kind.rawValue) \($0.path)" }
+            if changes.count > shown {
+                lines.append("  and \(changes.count - shown) more")
+            }
         }
         for loss in repair.losses {
             let place = loss.path ?? "node \(loss.node)"
@@ -77,6 +82,7 @@ enum CheckOutput {
             ("verified_bytes", .unsigned(report.verifiedBytes)),
             ("clean", .bool(figures.isClean)),
             ("whole_generation", report.wholeGeneration.map { .unsigned($0.rawValue) } ?? .null),
+            ("changes_since_whole", .array(report.changesSinceWhole.map(json))),
             ("findings", .array(report.findings.map(json) + left.map(json))),
             ("omitted_findings", .integer(Int64(report.counts.values.reduce(0, +) - report.findings.count))),
         ]
@@ -87,7 +93,6 @@ enum CheckOutput {
                 ("repaired", .bool(repair.generation != nil)),
                 ("losses", .array(repair.losses.map(json))),
                 ("attached", .array(repair.attached.map { .unsigned(UInt64($0)) })),
-                ("changes_given_up", .array(repair.changesGivenUp.map(json))),
             ]
         }
         return .object(members)
