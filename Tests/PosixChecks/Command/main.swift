@@ -5,10 +5,13 @@ import PosixChecks
 ///
 ///     posix-checks FOLDER [TEXT]                   every check whose name contains TEXT, 1 if any fails
 ///     posix-checks --exercise FILE SEED COUNT      COUNT random operations on a file, through every way into it
+///     posix-checks --torture FOLDER SEED SECONDS   what an application does while drivers die, by four workers
 let arguments = Array(CommandLine.arguments.dropFirst())
 
 func usage() -> Never {
-    print("usage: posix-checks FOLDER [TEXT]\n       posix-checks --exercise FILE SEED COUNT")
+    print(
+        "usage: posix-checks FOLDER [TEXT]\n       posix-checks --exercise FILE SEED COUNT\n       posix-checks --torture FOLDER SEED SECONDS"
+    )
     exit(64)
 }
 
@@ -24,6 +27,11 @@ if arguments.first == "--exercise" {
         print("FAILED \(error)")
         exit(1)
     }
+}
+
+if arguments.first == "--torture" {
+    guard arguments.count == 4, let seed = UInt64(arguments[2]), let duration = UInt32(arguments[3]) else { usage() }
+    exit(torture(folder: arguments[1], seed: seed, seconds: duration) ? 0 : 1)
 }
 
 guard arguments.count == 1 || arguments.count == 2 else { usage() }
