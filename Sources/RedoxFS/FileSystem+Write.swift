@@ -60,7 +60,8 @@ extension FileSystem {
         while true {
             let layout = try inspect { (state) throws(Fault) in
                 try state.requireFile(node)
-                return try state.layout(try state.node(node))
+                let slot = try state.node(node)
+                return try state.layout(slot)
             }
             let (end, overflow) = offset.addingReportingOverflow(UInt64(bytes.byteCount))
             guard !overflow, end <= layout.maximumSize else { throw .fileTooLarge }
@@ -167,7 +168,8 @@ extension FileSystem {
             if needed > statistics().availableBlocks { throw .noSpace }
             try inspect { (state) throws(Fault) in
                 try state.requireFile(node)
-                guard end <= (try state.layout(try state.node(node))).maximumSize else { throw .failed(.fileTooLarge) }
+                let slot = try state.node(node)
+                guard end <= (try state.layout(slot)).maximumSize else { throw .failed(.fileTooLarge) }
             }
             if !keepsSize, end > size { try setAttributes(node, AttributeChanges(size: end), &context) }
         case .punchHole: try punch(node, offset..<end, newSize: nil, &context)
