@@ -9,12 +9,17 @@ public struct ToolFailure: Error, Sendable, CustomStringConvertible {
     public var advice: String?
     /// Whether it concerns one entry only, so that others can still be copied.
     public var concernsOneEntry: Bool
+    /// Whether the image is damaged: an older generation may not be.
+    public var isCorruption: Bool
 
     /// A failure.
-    public init(_ message: String, advice: String? = nil, concernsOneEntry: Bool = false) {
+    public init(
+        _ message: String, advice: String? = nil, concernsOneEntry: Bool = false, isCorruption: Bool = false
+    ) {
         self.message = message
         self.advice = advice
         self.concernsOneEntry = concernsOneEntry
+        self.isCorruption = isCorruption
     }
 
     /// The message, and the advice in a second line.

@@ -13,6 +13,7 @@ public final class ImageTreeSource: TreeSource {
     private let volume: ImageVolume
     private let top: Attributes
     private let topName: [UInt8]?
+    private let salvages: Bool
     private var stack: [Frame] = []
     private var isStarted = false
     private var links: [NodeID: [[UInt8]]] = [:]
@@ -22,7 +23,9 @@ public final class ImageTreeSource: TreeSource {
     /// - Parameters:
     ///   - top: the directory whose contents are the tree. Anything else is a tree of one entry.
     ///   - name: the name of that one entry.
-    public init(_ volume: ImageVolume, top: Attributes, name: [UInt8]? = nil) {
+    ///   - salvages: whether damaged metadata concerns the entry only; without, it ends the copy.
+    public init(_ volume: ImageVolume, top: Attributes, name: [UInt8]? = nil, salvages: Bool = true) {
+        self.salvages = salvages
         self.volume = volume
         self.top = top
         topName = top.kind == .directory ? nil : name
@@ -47,7 +50,8 @@ public final class ImageTreeSource: TreeSource {
                 attributes = try volume.fileSystem.attributes(entry.node)
             } catch {
                 throw .fileSystem(
-                    error, "read", ToolFailure.display(Array(path.joined(separator: [0x2F]))), concernsOneEntry: true)
+                    error, "read", ToolFailure.display(Array(path.joined(separator: [0x2F]))),
+                    concernsOneEntry: canSkip(error))
             }
             return try visit(attributes, path)
         }
@@ -110,10 +114,16 @@ public final class ImageTreeSource: TreeSource {
             default: break
             }
         } catch {
-            throw .fileSystem(error, "read", entry.displayPath, concernsOneEntry: true)
+            throw .fileSystem(error, "read", entry.displayPath, concernsOneEntry: canSkip(error))
         }
         current = (attributes.node, entry)
         return entry
+    }
+
+    private func canSkip(_ error: FileSystemError) -> Bool {
+        if salvages { return true }
+        if case .corrupt = error { return false }
+        return true
     }
 }
 

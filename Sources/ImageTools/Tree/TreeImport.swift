@@ -43,32 +43,35 @@ public enum TreeExport {
     /// - Parameters:
     ///   - path: a directory in the image, whose contents are copied, or another entry, which is.
     ///   - destination: a directory, or "-" for a tar archive to standard output.
+    ///   - salvages: whether damaged entries are left out with a warning; without, they end the copy.
     public static func run(
-        from volume: ImageVolume, path: String, to destination: String, observer: (any CopyObserver)?
+        from volume: ImageVolume, path: String, to destination: String, salvages: Bool = true,
+        observer: (any CopyObserver)?
     ) throws(ToolFailure) -> CopySummary {
         if destination == "-" {
             let writer = ByteWriter(descriptor: STDOUT_FILENO, name: "standard output")
-            return try run(from: volume, path: path, archive: writer, observer: observer)
+            return try run(from: volume, path: path, archive: writer, salvages: salvages, observer: observer)
         }
         let warnings = Warnings(observer)
         let sink = try HostTreeSink(directory: destination, warn: warnings.add)
-        return try run(volume, path, sink, observer, warnings)
+        return try run(volume, path, sink, salvages, observer, warnings)
     }
 
     /// The same into any archive.
     public static func run(
-        from volume: ImageVolume, path: String, archive: ByteWriter, observer: (any CopyObserver)?
+        from volume: ImageVolume, path: String, archive: ByteWriter, salvages: Bool = true,
+        observer: (any CopyObserver)?
     ) throws(ToolFailure) -> CopySummary {
-        try run(volume, path, TarTreeSink(archive, observer: observer), observer, Warnings(observer))
+        try run(volume, path, TarTreeSink(archive, observer: observer), salvages, observer, Warnings(observer))
     }
 
     private static func run(
-        _ volume: ImageVolume, _ path: String, _ sink: any TreeSink, _ observer: (any CopyObserver)?,
-        _ warnings: Warnings
+        _ volume: ImageVolume, _ path: String, _ sink: any TreeSink, _ salvages: Bool,
+        _ observer: (any CopyObserver)?, _ warnings: Warnings
     ) throws(ToolFailure) -> CopySummary {
         let top = try volume.resolve(path)
         let name = ImageVolume.components(path).last
-        let source = ImageTreeSource(volume, top: top, name: name)
+        let source = ImageTreeSource(volume, top: top, name: name, salvages: salvages)
         var summary = try TreeCopy.run(from: source, to: sink, observer: observer)
         summary.warnings += warnings.messages
         return summary

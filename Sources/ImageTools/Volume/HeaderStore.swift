@@ -12,6 +12,8 @@ public struct HeaderStore: Sendable {
     public let start: UInt64
     /// All valid headers of the ring, the newest first.
     public let headers: [Header]
+    /// The generation after the newest, if its header was begun but is torn: what that commit changed is lost.
+    public let tornGeneration: Generation?
     private let device: any BlockDevice
 
     /// Finds the ring; nil if there is no RedoxFS.
@@ -20,20 +22,27 @@ public struct HeaderStore: Sendable {
             let start = HeaderRing.start(headerAt: found.block, generation: found.header.generation)
         else { return nil }
         var headers: [Header] = []
+        var torn: Set<UInt64> = []
         let buffer = AlignedBuffer(byteCount: Limits.blockSize)
         for block in 0..<Limits.ringBlocks {
             let offset = (start + block) * UInt64(Limits.blockSize)
             guard offset + UInt64(Limits.blockSize) <= device.byteCount else { break }
             try device.read(at: offset, into: buffer, 0..<Limits.blockSize)
-            guard let header = try? Header(decoding: buffer.bytes), header.uuid == found.header.uuid,
-                HeaderRing.accepts(header.generation, inBlock: block)
-            else { continue }
+            guard let header = try? Header(decoding: buffer.bytes) else {
+                if !buffer.bytes.isAllZero() { torn.insert(block) }
+                continue
+            }
+            guard header.uuid == found.header.uuid, HeaderRing.accepts(header.generation, inBlock: block) else {
+                continue
+            }
             headers.append(header)
         }
         if headers.isEmpty { return nil }
         self.device = device
         self.start = start
         self.headers = headers.sorted { $1.generation < $0.generation }
+        let next = self.headers[0].generation.next
+        tornGeneration = torn.contains(next.ringBlock) ? next : nil
     }
 
     /// The header that is current.

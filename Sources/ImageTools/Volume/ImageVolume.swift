@@ -123,6 +123,10 @@ extension ToolFailure {
         case .noFileSystem: advice = "`saltbridge mkfs` makes one."
         default: break
         }
-        return ToolFailure("cannot \(doing) \(what): \(error)", advice: advice, concernsOneEntry: concernsOneEntry)
+        var isCorruption = false
+        if case .corrupt = error { isCorruption = true }
+        return ToolFailure(
+            "cannot \(doing) \(what): \(error)", advice: advice, concernsOneEntry: concernsOneEntry,
+            isCorruption: isCorruption)
     }
 }

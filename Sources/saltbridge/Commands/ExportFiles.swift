@@ -33,12 +33,16 @@ struct ExportFiles: ParsableCommand {
     func run() throws {
         let path = places.count == 2 ? places[0] : "/"
         let destination = places[places.count - 1]
-        let volume = try image.open(writable: false, generation: generation.generation)
         let progress = Progress("exporting")
         let summary: CopySummary
         do {
             defer { progress.finish() }
-            summary = try TreeExport.run(from: volume, path: path, to: destination, observer: progress)
+            // An archive that was begun can't begin again.
+            summary = try image.read(generation) {
+                try TreeExport.run(
+                    from: $0.volume, path: path, to: destination, salvages: $0.salvages || destination == "-",
+                    observer: progress)
+            }
         }
         if output.json {
             let text = JSONValue.object(summary.members)

@@ -21,7 +21,7 @@ struct ImportFiles: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        let volume = try image.open(writable: true)
+        let volume = try image.openForWriting()
         let progress = Progress("importing")
         let summary: CopySummary
         do {

@@ -24,7 +24,10 @@ struct ListFiles: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        let volume = try image.open(writable: false, generation: generation.generation)
+        try image.read(generation) { try list($0.volume) }
+    }
+
+    private func list(_ volume: ImageVolume) throws {
         let top = try volume.resolve(path, followingLast: !long)
         var rows: [JSONValue] = []
         do throws(FileSystemError) {

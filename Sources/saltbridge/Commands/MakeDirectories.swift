@@ -22,7 +22,7 @@ struct MakeDirectories: ParsableCommand {
         guard let bits = UInt16(mode, radix: 8), bits <= 0o7777 else {
             throw ValidationError("'\(mode)' is not an octal mode.")
         }
-        let volume = try image.open(writable: true)
+        let volume = try image.openForWriting()
         let edit = TreeEdit(volume, now: CurrentTime.now())
         for path in paths { try edit.makeDirectory(path, mode: bits, withParents: parents) }
         try volume.close()

@@ -19,7 +19,7 @@ struct MoveFile: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        let volume = try image.open(writable: true)
+        let volume = try image.openForWriting()
         let place = try TreeEdit(volume, now: CurrentTime.now())
             .move(source, to: destination, replacing: !noClobber)
         try volume.close()

@@ -17,7 +17,10 @@ struct PrintFiles: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        let volume = try image.open(writable: false, generation: generation.generation)
+        try image.read(generation) { try printAll($0.volume) }
+    }
+
+    private func printAll(_ volume: ImageVolume) throws {
         for path in paths {
             let attributes = try volume.resolve(path)
             guard attributes.kind == .file else {

@@ -20,7 +20,10 @@ struct PrintManifest: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        let volume = try image.open(writable: false, generation: generation.generation)
+        try image.read(generation) { try list($0.volume) }
+    }
+
+    private func list(_ volume: ImageVolume) throws {
         let top = try volume.resolve(path, followingLast: false)
         let progress = Progress("listing")
         var count: UInt64 = 0

@@ -19,7 +19,7 @@ struct RemoveFiles: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        let volume = try image.open(writable: true)
+        let volume = try image.openForWriting()
         var removed = 0
         let progress = Progress("removing")
         for path in paths {

@@ -7,6 +7,7 @@ import Platform
 /// Used by the command's thread alone.
 enum Console {
     nonisolated(unsafe) private static var pending: [UInt8] = []
+    nonisolated(unsafe) private static var isBegun = false
     private static let limit = 1 << 16
 
     /// Whether results are to be JSON: then messages are, too.
@@ -28,10 +29,17 @@ enum Console {
         if unsafe pending.count >= limit { try? flush() }
     }
 
+    /// Forgets what is buffered, so that a command can begin again; false if something was passed on already.
+    static func discardPending() -> Bool {
+        unsafe pending = []
+        return unsafe !isBegun
+    }
+
     /// Passes on what is buffered.
     static func flush() throws(ToolFailure) {
         let bytes = unsafe pending
         unsafe pending = []
+        if !bytes.isEmpty { unsafe isBegun = true }
         do {
             try unsafe SystemCall.writeAll(STDOUT_FILENO, bytes.span.bytes)
         } catch {

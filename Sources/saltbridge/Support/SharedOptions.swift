@@ -1,6 +1,7 @@
 import ArgumentParser
 import BlockDevice
 import DiskFormat
+import FileSystemCheck
 import Glibc
 import ImageTools
 import Platform
@@ -24,13 +25,10 @@ struct ImageOptions: ParsableArguments {
         try ImageLocator.open(ImageReference(image), writable: writable, locking: locking)
     }
 
-    /// Opens the file system in it, asking for the password if it has one.
-    func open(writable: Bool, generation: UInt64? = nil) throws(ToolFailure) -> ImageVolume {
-        let image = try locate(writable: writable)
-        var options = try password.openOptions(for: image)
-        options.readOnly = !writable || generation != nil
-        options.generation = generation.map { Generation($0) }
-        return try ImageVolume(image.device, name: image.name, options: options)
+    /// Opens the file system in it for writing, asking for the password if it has one.
+    func openForWriting() throws(ToolFailure) -> ImageVolume {
+        let image = try locate(writable: true)
+        return try ImageVolume(image.device, name: image.name, options: try password.openOptions(for: image))
     }
 }
 
@@ -55,6 +53,11 @@ struct PasswordOptions: ParsableArguments {
         } catch {
             throw .device(error, path: image.name)
         }
+        if let store, let torn = store.tornGeneration {
+            Console.warn(
+                "\(image.name): the header of generation \(torn) is torn, what its commit changed is lost; "
+                    + "going on with generation \(store.newest.generation)")
+        }
         guard store?.newest.isEncrypted == true else { return nil }
         return try Passwords.existing(file: file, for: image.name)
     }
@@ -71,6 +74,59 @@ struct PasswordOptions: ParsableArguments {
 struct GenerationOptions: ParsableArguments {
     @Option(help: "Read this older generation (see history) instead of the newest.")
     var generation: UInt64?
+}
+
+/// How a file system that is only read was opened.
+struct ReadableVolume {
+    let volume: ImageVolume
+    /// Whether what can't be read is left out: there is no generation that is whole.
+    let salvages: Bool
+}
+
+extension ImageOptions {
+    /// Opens the file system for reading and lets the body read it. If metadata of the newest generation turns out to be
+    /// lost, the newest that is whole takes its place and the body runs again; what was lost is named.
+    func read<Result>(
+        _ generation: GenerationOptions, _ body: (ReadableVolume) throws -> Result
+    ) throws -> Result {
+        let image = try locate(writable: false)
+        var options = try password.openOptions(for: image)
+        options.readOnly = true
+        options.generation = generation.generation.map { Generation($0) }
+        do {
+            let volume = try ImageVolume(image.device, name: image.name, options: options)
+            return try body(ReadableVolume(volume: volume, salvages: options.generation != nil))
+        } catch let failure as ToolFailure {
+            guard failure.isCorruption, options.generation == nil else { throw failure }
+            let whole = try wholeGeneration(image, options, failure)
+            options.generation = whole
+            let volume = try ImageVolume(image.device, name: image.name, options: options)
+            return try body(ReadableVolume(volume: volume, salvages: true))
+        }
+    }
+
+    /// The newest generation that is whole, nil if there is none: then the newest has to do.
+    private func wholeGeneration(
+        _ image: OpenedImage, _ options: OpenOptions, _ failure: ToolFailure
+    ) throws(ToolFailure) -> Generation? {
+        let report: CheckReport
+        do throws(CheckError) {
+            report = try FileSystemCheck.check(
+                image.device, CheckOptions(password: options.password, maximumFindings: 10))
+        } catch {
+            throw failure
+        }
+        guard Console.discardPending() else { throw failure }
+        guard let whole = report.wholeGeneration else {
+            Console.warn("\(failure.message); no older generation is whole")
+            return nil
+        }
+        Console.warn(
+            "\(failure.message); falling back to generation \(whole), the newest that is whole. Lost in generation "
+                + "\(report.generation):")
+        for finding in report.findings where finding.severity == .corruption { Console.warn("\(finding)") }
+        return whole
+    }
 }
 
 /// A size on the command line: 512M, 4GiB, 1048576.
