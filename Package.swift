@@ -140,7 +140,7 @@ let package = Package(
         tests(
             "ImageTools",
             ["ImageTools", "RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform", "TestSupport"]),
-        tests("CommandLine", ["Platform", "TestSupport"]),
+        tests("CommandLine", ["BlockDevice", "Platform", "TestSupport"]),
         .executableTarget(
             name: "escape-suite", dependencies: ["Sandbox", "Platform", "CLinux"], path: "Tests/EscapeSuite",
             swiftSettings: common, linkerSettings: [.unsafeFlags(["-static-executable"])]),

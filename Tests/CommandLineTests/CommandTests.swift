@@ -1,3 +1,4 @@
+import BlockDevice
 import Glibc
 import Platform
 import SystemPackage
@@ -145,6 +146,36 @@ import Testing
         try bench.fail(1, "ls", bench.file("missing.img"))
         try bench.fail(1, "ls", bench.directory.path)
         try bench.fail(1, "import", image, "-", input: [0x1F, 0x8B, 8])
+    }
+
+    @Test(arguments: [false, true])
+    func readingFallsBackToTheNewestWholeGeneration(_ tearsHeader: Bool) throws {
+        let bench = try Workbench()
+        let image = bench.file("disk.img")
+        try bench.run("mkfs", image, "--size", "16M")
+        try bench.run("mkdir", image, "/kept")
+        try bench.run("mkdir", image, "/lost")
+        do {
+            let device = try FileDevice(path: image, writable: true)
+            // The newest header: generation at 40, pointer to the tree at 48.
+            var newest: (generation: UInt64, block: UInt64, tree: UInt64) = (0, 0, 0)
+            for block in UInt64(0)..<256 {
+                let header = try device.readBytes(at: block * 4096, count: 64)
+                func number(_ offset: Int) -> UInt64 {
+                    header[offset..<offset + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+                }
+                if number(0) != 0, number(40) > newest.generation { newest = (number(40), block, number(48) >> 8) }
+            }
+            try device.writeBytes(
+                at: tearsHeader ? newest.block * 4096 + 512 : newest.tree * 4096, [UInt8](repeating: 0xEE, count: 512))
+        }
+        for command in ["ls", "manifest"] {
+            let result = try bench.run(command, image)
+            #expect(result.text.contains("kept") && !result.text.contains("lost"))
+            #expect(result.errors.contains(tearsHeader ? "torn" : "falling back to generation"))
+        }
+        try bench.run("export", image, bench.file("out"))
+        #expect(try SystemCall.directoryNames(bench.file("out")) == ["kept"])
     }
 
     @Test func sameInputGivesSameImage() throws {
