@@ -86,8 +86,11 @@ public final class Dispatcher: Sendable {
                     value0: opened != 0 ? opened : outcome.value0, value1: outcome.value1)
             }
         } catch .wouldBlock where mayPark(request) {
-            parked.withLock { $0.park(taken) }
-            taken.server.park(request)
+            if parked.withLock({ $0.park(taken) }) {
+                taken.server.park(request)
+            } else {
+                taken.server.complete(request, result: interruption(taken))
+            }
         } catch {
             let code = error.rawValue
             answer(taken, context) {
@@ -168,20 +171,22 @@ public final class Dispatcher: Sendable {
 
     private func cancel(_ request: IncomingRequest, _ server: ChannelServer) {
         let target = parked.withLock {
-            $0.take { taken in
-                taken.server === server && UInt64(taken.request.tag) == request.arguments.word0
-                    && UInt64(taken.request.entry.generation) == request.arguments.word1
-            }
+            $0.cancel(server, tag: request.arguments.word0, generation: request.arguments.word1)
         }
         if let target {
-            let id = UInt64(target.request.tag) | UInt64(target.request.entry.generation) << 32
-            let node = target.request.entry.node
-            let done = try? administer { $0.cancelled(requestID: id, channel: server.number, node: node) }
-            server.complete(target.request, result: (done ?? nil) ?? -Int64(Errno.interrupted.rawValue))
+            server.complete(target.request, result: interruption(target))
         }
         server.complete(request, result: target == nil ? 0 : 1)
         // The others may have waited for the one that is gone.
         if let target { retry([target.request.entry.node], AlignedBuffer(byteCount: CallNames.scratchBytes)) }
+    }
+
+    /// What a cancelled call gets: what it had done, or EINTR.
+    private func interruption(_ taken: Taken) -> Int64 {
+        let id = UInt64(taken.request.tag) | UInt64(taken.request.entry.generation) << 32
+        let node = taken.request.entry.node
+        let done = try? administer { $0.cancelled(requestID: id, channel: taken.server.number, node: node) }
+        return (done ?? nil) ?? -Int64(Errno.interrupted.rawValue)
     }
 
     // MARK: Handing over
@@ -224,7 +229,32 @@ struct ParkedCalls {
     private var calls: [UInt64: [Dispatcher.Taken]] = [:]
     private var watchers: [UInt64: [Watch]] = [:]
 
-    mutating func park(_ taken: Dispatcher.Taken) { calls[taken.request.entry.node, default: []].append(taken) }
+    /// Cancels that found nothing: their target may be on another thread, about to wait. The last few; too late is no harm.
+    private var early: [(server: ObjectIdentifier, tag: UInt64, generation: UInt64)] = []
+    private static let earlyCount = 16
+
+    /// False if the call was cancelled before it could wait.
+    mutating func park(_ taken: Dispatcher.Taken) -> Bool {
+        let server = ObjectIdentifier(taken.server)
+        let isCancelled = early.contains {
+            $0.server == server && $0.tag == UInt64(taken.request.tag)
+                && $0.generation == UInt64(taken.request.entry.generation)
+        }
+        if !isCancelled { calls[taken.request.entry.node, default: []].append(taken) }
+        return !isCancelled
+    }
+
+    /// The waiting call, which doesn't wait any more; nil if there is none yet, or it is answered.
+    mutating func cancel(_ server: ChannelServer, tag: UInt64, generation: UInt64) -> Dispatcher.Taken? {
+        let found = take {
+            $0.server === server && UInt64($0.request.tag) == tag && UInt64($0.request.entry.generation) == generation
+        }
+        if found == nil {
+            if early.count == Self.earlyCount { early.removeFirst() }
+            early.append((ObjectIdentifier(server), tag, generation))
+        }
+        return found
+    }
 
     mutating func takeAll(_ node: UInt64) -> [Dispatcher.Taken] { calls.removeValue(forKey: node) ?? [] }
 

@@ -12,8 +12,6 @@ public struct SubmissionFlags: OptionSet, Sendable {
     public static let resubmitted = SubmissionFlags(rawValue: 1 << 2)
     /// Set-user-id, set-group-id and file capabilities must be dropped (FUSE's KILL_SUIDGID).
     public static let killPrivileges = SubmissionFlags(rawValue: 1 << 3)
-    /// Nobody waits for the completion: it isn't posted (forget).
-    public static let noReply = SubmissionFlags(rawValue: 1 << 4)
     /// The kernel writes back cached pages: the handle may be any of the node's, the caller isn't the writer.
     public static let fromCache = SubmissionFlags(rawValue: 1 << 5)
 }

@@ -313,7 +313,7 @@ public final class ChannelServer: @unchecked Sendable {
             if sequence > reply.load64(ChannelLayout.appliedSequenceOffset) {
                 reply.store64(ChannelLayout.appliedSequenceOffset, sequence)
             }
-            if !taken.entry.flags.contains(.noReply) { side.post(entry, layout) }
+            side.post(entry, layout)
         }
         park(taken)
         outstanding.subtract(1, ordering: .releasing)

@@ -137,7 +137,7 @@ import Testing
                 written += UInt64(count)
             }
             if reading == nil { reading = try pipes.beginRead(node, 1, Int(generator.next() % 40_000) + 1) }
-            if generator.next() % 40 == 0 {
+            if generator.next() % 10 == 0 {
                 kills += 1
                 try pipes.kill(afterNanoseconds: generator.next() % 200_000)
             }
