@@ -41,7 +41,7 @@ enum Benchmark {
             _ = try? child.waitForEnd()
         }
         pin(0)
-        let rounds = 100_000
+        let rounds = 20_000
         for (name, opcode, length) in [("ping", Opcode.ping, 0), ("getattr", .getattr, 0), ("read 4 KiB", .read, 4096)]
         {
             var times: [UInt64] = []
