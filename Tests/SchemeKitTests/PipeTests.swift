@@ -126,7 +126,7 @@ import Testing
         let node = try pipes.create("stream", handle: 1, flags: OpenFlags.readWrite)
         var written: UInt64 = 0
         var read: UInt64 = 0
-        let total: UInt64 = 4 << 20
+        let total: UInt64 = 1 << 20
         var writing: UInt32?
         var reading: UInt32?
         var kills = 0
@@ -137,7 +137,7 @@ import Testing
                 written += UInt64(count)
             }
             if reading == nil { reading = try pipes.beginRead(node, 1, Int(generator.next() % 40_000) + 1) }
-            if generator.next() % 10 == 0 {
+            if generator.next() % 6 == 0 {
                 kills += 1
                 try pipes.kill(afterNanoseconds: generator.next() % 200_000)
             }
