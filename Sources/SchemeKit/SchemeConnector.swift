@@ -1,17 +1,25 @@
+import Glibc
 import Platform
 import SchemeProtocol
 import SchemeTransport
 import SystemPackage
 
-/// Introduces a scheme to other schemes, by way of the supervisor. Used on the thread that starts the scheme and runs its control
-/// loop, nowhere else.
+/// Introduces a scheme to other schemes, by way of the supervisor.
+///
+/// While a scheme is made, which may need others, a thread of its own listens to the supervisor (`listen`): a server that dies
+/// meanwhile is replaced, and the scheme's calls to it go on. Afterwards the control loop listens.
 public final class SchemeConnector: Sendable {
     private struct State {
         var queue: [ReceivedControl] = []
         var clients: [UInt32: SchemeClient] = [:]
+        var answers: [UInt32: ReceivedControl] = [:]
+        var early: [UInt32: [ControlMessage]] = [:]
+        var isListening = false
+        var isDisconnected = false
     }
     private let socket: ControlSocket
     private let state = Locked(State())
+    private let arrived = ConditionVariable()
 
     init(_ socket: ControlSocket) { self.socket = socket }
 
@@ -34,7 +42,12 @@ public final class SchemeConnector: Sendable {
                 throw ChannelError.system(code.rawValue > 0 ? code : .ioError, call: "connect to \(scheme)")
             }
             let client = SchemeClient(channel, scheme: scheme) { [weak self] in self?.pump() ?? false }
-            state.withLock { $0.clients[answer.message.channel] = client }
+            let early = state.withLock { state -> [ControlMessage] in
+                state.clients[answer.message.channel] = client
+                return state.early.removeValue(forKey: answer.message.channel) ?? []
+            }
+            // What happened to the server between the answer and now.
+            for message in early { serverChanged(message) }
             return client
         } catch {
             throw .channel(error)
@@ -42,11 +55,77 @@ public final class SchemeConnector: Sendable {
     }
 
     private func waitForAnswer(_ id: UInt32) throws(ChannelError) -> ReceivedControl {
+        if state.withLock({ $0.isListening }) {
+            let answer = state.wait(on: arrived) { state -> ReceivedControl?? in
+                if let answer = state.answers.removeValue(forKey: id) { return .some(answer) }
+                return state.isDisconnected ? .some(nil) : nil
+            }
+            guard let answer else { throw .disconnected }
+            return answer
+        }
         while true {
             guard let received = try socket.receive() else { continue }
             let kind = received.message.kind
             if received.message.id == id, kind == .done || kind == .failed { return received }
             state.withLock { $0.queue.append(received) }
+        }
+    }
+
+    /// Listens on a thread of its own while the body runs.
+    func listen<Result>(during body: () throws -> Result) throws -> Result {
+        let end = SharedDescriptor(try SystemCall.eventDescriptor())
+        state.withLock { $0.isListening = true }
+        let thread = try spawnThread(name: "listener", stackSize: 512 << 10) { [self] in
+            while takeMessages(until: end) {}
+        }
+        defer {
+            SystemCall.signalEvent(end.rawValue)
+            thread.join()
+            state.withLock { $0.isListening = false }
+        }
+        return try body()
+    }
+
+    /// Waits for messages and takes them. False at the end.
+    private func takeMessages(until end: SharedDescriptor) -> Bool {
+        var entries = [
+            pollfd(fd: socket.descriptor.rawValue, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: end.rawValue, events: Int16(POLLIN), revents: 0),
+        ]
+        guard (try? SystemCall.poll(&entries, milliseconds: -1)) != nil else { return false }
+        if entries[1].revents != 0 { return false }
+        do throws(ChannelError) {
+            while true {
+                if let queued = takeQueuedChange() {
+                    sort(queued)
+                } else if let received = try socket.receive(wait: false) {
+                    sort(received)
+                } else {
+                    return true
+                }
+            }
+        } catch {
+            state.withLock { $0.isDisconnected = true }
+            arrived.broadcast()
+            return false
+        }
+    }
+
+    /// A change of a server that came during the recovery from the one before.
+    private func takeQueuedChange() -> ReceivedControl? {
+        state.withLock { state in
+            guard let index = state.queue.firstIndex(where: { $0.message.kind == .serverChanged }) else { return nil }
+            return state.queue.remove(at: index)
+        }
+    }
+
+    private func sort(_ received: ReceivedControl) {
+        switch received.message.kind {
+        case .serverChanged: serverChanged(received.message)
+        case .done, .failed:
+            state.withLock { $0.answers[received.message.id] = received }
+            arrived.broadcast()
+        default: state.withLock { $0.queue.append(received) }
         }
     }
 
@@ -62,7 +141,12 @@ public final class SchemeConnector: Sendable {
     }
 
     func serverChanged(_ message: ControlMessage) {
-        guard let client = state.withLock({ $0.clients[message.channel] }) else { return }
+        let known = state.withLock { state -> SchemeClient? in
+            if let client = state.clients[message.channel] { return client }
+            if state.isListening { state.early[message.channel, default: []].append(message) }
+            return nil
+        }
+        guard let client = known else { return }
         switch message["state"] {
         case "died": client.serverDied()
         case "started": client.serverStarted(UInt32(truncatingIfNeeded: message.number))

@@ -87,7 +87,7 @@ public final class SchemeServer: Sendable {
         self.socket = socket
         self.start = start
         self.workers = max(1, min(workers, ProtocolLimits.maximumWorkers))
-        let scheme = try makeScheme(start)
+        let scheme = try start.connector.listen { try makeScheme(start) }
         dispatcher = Dispatcher(scheme)
         host.set(dispatcher)
         try afterStart(start)
