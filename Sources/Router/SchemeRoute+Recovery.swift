@@ -40,11 +40,6 @@ extension SchemeRoute {
         drainAll()
     }
 
-    /// The server that is being brought up is dead.
-    public func abortRecovery() {
-        incarnation.store(0, ordering: .sequentiallyConsistent)
-    }
-
     /// The incarnation of the server that was brought up last, as it stands in the channel's client area: 0 before the first.
     public static func recoveredIncarnation(_ client: ChannelClient) -> UInt32 {
         let bytes = client.clientArea(0, count: 4)
@@ -79,7 +74,7 @@ extension SchemeRoute {
     }
 
     /// Brings the next incarnation up to date and lets everybody go on. False if it died meanwhile.
-    public func recover(incarnation number: UInt32) -> RecoveryReport? {
+    public func recover(incarnation number: UInt32, isSuperseded: () -> Bool = { false }) -> RecoveryReport? {
         incarnation.store(number, ordering: .sequentiallyConsistent)
         client.holdBack()
         exchange.pause()
@@ -87,12 +82,12 @@ extension SchemeRoute {
         var report = RecoveryReport(incarnation: number)
         timeline.serverStarted()
         client.startEpoch(number)
-        guard let hello = ask(SubmissionEntry(.hello), RequestArguments(word0: UInt64(number)), number) else {
+        guard let hello = ask(SubmissionEntry(.hello), RequestArguments(word0: UInt64(number)), isSuperseded) else {
             return nil
         }
         report.recoveredSequence = hello.value0
-        guard handOver(number, &report), replay(after: hello.value0, number, &report),
-            ask(SubmissionEntry(.replayFinished), RequestArguments(), number) != nil
+        guard handOver(isSuperseded, &report), replay(after: hello.value0, isSuperseded, &report),
+            ask(SubmissionEntry(.replayFinished), RequestArguments(), isSuperseded) != nil
         else { return nil }
         for record in client.requestsInFlight() {
             if record.deaths >= Self.deathLimit {
@@ -115,11 +110,12 @@ extension SchemeRoute {
     }
 
     /// Tells the server of the open files, also of those that the log will close.
-    private func handOver(_ number: UInt32, _ report: inout RecoveryReport) -> Bool {
+    private func handOver(_ isSuperseded: () -> Bool, _ report: inout RecoveryReport) -> Bool {
         for file in handles.records() where file.closedBy == 0 || file.closedBy > report.recoveredSequence {
             var arguments = RequestArguments(flags: file.flags)
             arguments.word0 = file.generation
-            guard ask(SubmissionEntry(.adoptHandle, node: file.node, handle: file.handle), arguments, number) != nil
+            guard
+                ask(SubmissionEntry(.adoptHandle, node: file.node, handle: file.handle), arguments, isSuperseded) != nil
             else {
                 return false
             }
@@ -129,7 +125,9 @@ extension SchemeRoute {
     }
 
     /// Repeats acknowledged changes. A result that differs from the acknowledged one is a fault, reported and never hidden.
-    private func replay(after sequence: UInt64, _ number: UInt32, _ report: inout RecoveryReport) -> Bool {
+    private func replay(
+        after sequence: UInt64, _ isSuperseded: () -> Bool, _ report: inout RecoveryReport
+    ) -> Bool {
         guard !faults.contains(.noLog) else { return true }
         var expected: [UInt32: Int64] = [:]
         let log = client.log(after: sequence)
@@ -146,18 +144,20 @@ extension SchemeRoute {
                             opcode: completion.opcode, acknowledged: result, repeated: completion.result))
                 }
             }
-            guard incarnation.load(ordering: .sequentiallyConsistent) == number else { return false }
+            if isSuperseded() { return false }
         }
         report.replayed = log.count
         return true
     }
 
     /// Asks the new incarnation something before the others may. Nil if it died.
-    private func ask(_ entry: SubmissionEntry, _ arguments: RequestArguments, _ number: UInt32) -> Completion? {
+    private func ask(
+        _ entry: SubmissionEntry, _ arguments: RequestArguments, _ isSuperseded: () -> Bool
+    ) -> Completion? {
         var slot = client.reserve(important: true)
         while slot == nil {
             // Every record waits for this recovery: those that are committed already can go.
-            guard incarnation.load(ordering: .sequentiallyConsistent) == number else { return nil }
+            if isSuperseded() { return nil }
             pauseThread(nanoseconds: 1_000_000)
             slot = client.reserve(important: true)
         }
@@ -173,7 +173,7 @@ extension SchemeRoute {
                     exchange.deliver(completion)
                 }
             }
-            guard incarnation.load(ordering: .sequentiallyConsistent) == number else { return nil }
+            if isSuperseded() { return nil }
         }
         return answer
     }

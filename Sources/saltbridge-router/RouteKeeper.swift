@@ -32,14 +32,9 @@ final class RouteKeeper: Sendable {
     func changed(_ state: String, _ incarnation: UInt32) {
         let change: Change
         switch state {
-        case "died":
-            // Whatever is being done for this server is in vain.
-            route.abortRecovery()
-            change = .died
+        case "died": change = .died
         case "started": change = .started(incarnation)
-        case "offline":
-            route.abortRecovery()
-            change = .offline
+        case "offline": change = .offline
         default: return
         }
         changes.withLock { $0.append(change) }
@@ -52,11 +47,15 @@ final class RouteKeeper: Sendable {
         case .offline: route.goOffline()
         case .started(let incarnation):
             // Dead already: the next one is on its way.
-            guard !changes.withLock({ list in list.contains { if case .started = $0 { false } else { true } } }),
-                let report = route.recover(incarnation: incarnation)
+            guard !isSuperseded, let report = route.recover(incarnation: incarnation, isSuperseded: { isSuperseded })
             else { return }
             tell(report)
         }
+    }
+
+    /// The supervisor has told of the server's death meanwhile: whatever is being done for it is in vain.
+    private var isSuperseded: Bool {
+        changes.withLock { list in list.contains { if case .started = $0 { false } else { true } } }
     }
 
     private func tell(_ report: RecoveryReport) {

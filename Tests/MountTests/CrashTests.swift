@@ -41,9 +41,9 @@ struct CrashTests {
             workload.verify()
             #expect(workload.failures.withLock { $0 } == [])
         }
-        for line in system.log.split(separator: "\n") where !line.contains("killed by signal") { print(line) }
         #expect(!system.log.contains("repeated gave"), "\(system.log)")
         try system.end()
+        for line in system.log.split(separator: "\n") where !line.contains("killed by signal") { print(line) }
         try expectClean(system.image)
     }
 
