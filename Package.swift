@@ -188,7 +188,9 @@ let package = Package(
                 systemPackage,
             ],
             path: "Tests/Fuzz/Library", swiftSettings: common),
-        tests("Fuzz", ["FuzzSupport", "RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "TestSupport"]),
+        tests(
+            "Fuzz",
+            ["FuzzSupport", "RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform", "TestSupport"]),
 
         // What a mounted file system has to keep; `posix-checks FOLDER` tries it on any mount.
         .target(name: "CPosix", path: "Tests/PosixChecks/CPosix"),
@@ -202,3 +204,13 @@ let package = Package(
             swiftSettings: callsOfC),
     ]
 )
+
+// The fuzzer's program links only with the fuzzer's runtime: Scripts/fuzz asks for it.
+if Context.environment["SALTBRIDGE_FUZZER"] != nil {
+    package.targets += [
+        .target(name: "CFuzzer", path: "Tests/Fuzz/CFuzzer"),
+        .executableTarget(
+            name: "fuzz-image", dependencies: ["CFuzzer", "FuzzSupport"], path: "Tests/Fuzz/Command",
+            swiftSettings: common),
+    ]
+}

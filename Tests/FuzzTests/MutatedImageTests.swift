@@ -1,6 +1,7 @@
 import BlockDevice
 import DiskFormat
 import FuzzSupport
+import Platform
 import TestSupport
 import Testing
 
@@ -60,6 +61,21 @@ import Testing
         var outcome = exerciser.outcome
         outcome.faults = outcome.faults.map { "\($0); after: \(mutator.history.joined(separator: "; "))" }
         return outcome
+    }
+
+    /// What the fuzzer starts from and what it found: `Tests/Fixtures/fuzz`.
+    @Test func corpus() throws {
+        let folder = GoldenImage.folder + "/../fuzz"
+        let names = try SystemCall.directoryNames(folder).sorted()
+        #expect(names.count >= 48)
+        for name in names {
+            let faults = try FuzzInput.run(try GoldenImage.file("../fuzz/\(name)"))
+            #expect(faults.isEmpty, "\(name)")
+        }
+        for seed in 0..<64 as Range<UInt64> {
+            let faults = try FuzzInput.run([255] + noise(200, seed: seed))
+            #expect(faults.isEmpty)
+        }
     }
 
     /// An untouched image passes through the surgeon as it is, and gives no fault.
