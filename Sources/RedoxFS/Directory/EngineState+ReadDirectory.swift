@@ -83,7 +83,7 @@ extension EngineState {
                 try DirectoryList.forEach(buffer.bytes) { entry in
                     let name = DirectoryList.name(buffer.bytes, entry)
                     let key = DirectoryKey.of(name)
-                    if key | 7 >= position {
+                    if key | DirectoryKey.maximumOrdinal >= position {
                         items.append(EntryBatch.Item(key: key, name: name.copyToArray(), node: entry.node))
                     }
                     return true
