@@ -133,7 +133,7 @@ let package = Package(
         tests("DiskFormat", ["DiskFormat", "BlockDevice", "TestSupport"]),
         tests("BlockDevice", ["BlockDevice", "TestSupport"]),
         tests("BlockCodec", ["BlockCodec", "BlockDevice", "DiskFormat", "TestSupport"]),
-        tests("RedoxFS", ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "TestSupport"]),
+        tests("RedoxFS", ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform", "TestSupport"]),
         tests(
             "FileSystemCheck",
             ["FileSystemCheck", "BlockDevice", "BlockCodec", "DiskFormat", "Platform", "TestSupport"]),

@@ -125,9 +125,16 @@ extension FileSystem {
             return isLast && inode.isOrphan
         }
         guard mustRelease, !isReadOnly else { return }
-        try release(node, &context)
-        // The node's number is free for others from here on: that has its place in the order of changes.
-        try change(&context) { (state, context) throws(Fault) in state.noteChange(&context) }
+        // With the last step the node's number is free for others. That step and the change's number are one, so that a
+        // repetition in the order of the numbers frees it before the same ones get it.
+        var isDone = false
+        while !isDone {
+            isDone = try change(&context) { (state, context) throws(Fault) in
+                let isLast = try state.releaseStep(node)
+                if isLast { state.noteChange(&context) }
+                return isLast
+            }
+        }
     }
 
     /// Deletes a node without a name, step by step.
