@@ -30,6 +30,9 @@ public enum ControlDirectory {
         "\(path)/\(getpid())-\(String(Clock.monotonicNanoseconds(), radix: 36)).sock"
     }
 
+    /// The log of the mount with this socket, unless another one was asked for. Removed when the mount ends in good order.
+    public static func logPath(_ socketPath: String) -> String { "\(socketPath).log" }
+
     /// The sockets of all mounts of the caller. What nobody listens at any more is removed.
     public static func sockets() -> [String] {
         let names = ((try? SystemCall.directoryNames(path)) ?? []).filter { $0.hasSuffix(".sock") }.sorted()

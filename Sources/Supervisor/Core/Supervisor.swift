@@ -133,6 +133,7 @@ public final class Supervisor {
         }
         control?.close()
         if let failure { throw failure }
+        if let path = configuration.controlSocketPath { _ = unsafe unlink(ControlDirectory.logPath(path)) }
     }
 
     private func begin() throws(SupervisorError) {

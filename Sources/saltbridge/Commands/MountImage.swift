@@ -44,7 +44,10 @@ struct MountImage: ParsableCommand {
             valueName: "file"), completion: .file())
     var passwordFile: String?
 
-    @Option(help: ArgumentHelp("Append the log to FILE.", valueName: "file"), completion: .file())
+    @Option(
+        help: ArgumentHelp(
+            "Append the log to FILE; without, it lies beside the control socket for as long as the mount lives.",
+            valueName: "file"), completion: .file())
     var log: String?
 
     func run() throws {
@@ -71,12 +74,12 @@ struct Mounter {
         launch.newSession = !isForeground
         do throws(Errno) {
             _ = try ControlDirectory.make()
-            configuration.controlSocketPath = ControlDirectory.newSocketPath()
-            if let logPath {
+            let socketPath = ControlDirectory.newSocketPath()
+            configuration.controlSocketPath = socketPath
+            if logPath != nil || !isForeground {
                 launch.log = SharedDescriptor(
-                    try SystemCall.open(logPath, O_WRONLY | O_CREAT | O_APPEND, mode: 0o600))
-            } else if !isForeground {
-                launch.log = SharedDescriptor(try SystemCall.open("/dev/null", O_WRONLY))
+                    try SystemCall.open(
+                        logPath ?? ControlDirectory.logPath(socketPath), O_WRONLY | O_CREAT | O_APPEND, mode: 0o600))
             }
         } catch {
             throw ToolFailure("cannot prepare the mount: \(ControlDirectory.path): \(error)")
@@ -85,6 +88,9 @@ struct Mounter {
             let process = try launch.start(configuration)
             if isForeground { try wait(for: process) }
         } catch {
+            if logPath == nil, let path = configuration.controlSocketPath {
+                _ = unsafe unlink(ControlDirectory.logPath(path))
+            }
             throw ToolFailure("cannot mount \(plan.image): \(error)")
         }
     }
