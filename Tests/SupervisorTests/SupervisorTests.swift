@@ -39,13 +39,23 @@ final class FakeSystem {
         let log = try SystemCall.open("\(folder)/log", O_CREAT | O_WRONLY | O_APPEND, mode: 0o600)
         var launch = SupervisorLaunch(program: try Self.program("saltbridge-supervisor"))
         launch.log = SharedDescriptor(log)
-        process = try launch.start(configuration)
-        client = try ControlClient(path: socketPath)
+        do {
+            process = try launch.start(configuration)
+            client = try ControlClient(path: socketPath)
+        } catch {
+            // An object that was never made has no end that cleans up.
+            Self.remove(folder)
+            throw error
+        }
     }
 
     deinit {
         try? process.send(signal: SIGKILL)
         _ = try? process.waitForEnd()
+        Self.remove(folder)
+    }
+
+    private static func remove(_ folder: String) {
         for name in (try? SystemCall.directoryNames(folder)) ?? [] { _ = unsafe unlink("\(folder)/\(name)") }
         _ = unsafe rmdir(folder)
     }
