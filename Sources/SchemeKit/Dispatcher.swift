@@ -26,6 +26,7 @@ public final class Dispatcher: Sendable {
     let order: SequenceOrder
     private let serial = Locked(())
     private let isSerial: Bool
+    private let handleCalls = HandleCalls()
     private let parked = Locked(ParkedCalls())
     private let adoptions = Locked<[Adoption]>([])
     private let beforeCall: (@Sendable (IncomingRequest) -> Void)?
@@ -76,6 +77,9 @@ public final class Dispatcher: Sendable {
     private func attempt(_ taken: Taken, _ scratch: AlignedBuffer) -> [UInt64] {
         let request = taken.request
         var context = CallContext(request, channel: taken.server.number)
+        let isHandleCall = HandleCalls.contains(request.opcode)
+        if isHandleCall { handleCalls.begin() }
+        defer { if isHandleCall { handleCalls.end() } }
         do throws(Errno) {
             let outcome = try exclusively { () throws(Errno) in try perform(taken, scratch, &context) }
             finishReplay(request)
@@ -110,6 +114,8 @@ public final class Dispatcher: Sendable {
         } else if sequence == 0 {
             post()
         } else {
+            // A handle call that was applied before this change has no number, but a repetition must know of it.
+            if !HandleCalls.contains(taken.request.opcode) { handleCalls.wait() }
             order.post(sequence, from: context.firstSequence, post)
         }
     }

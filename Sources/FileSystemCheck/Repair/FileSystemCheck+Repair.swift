@@ -87,7 +87,7 @@ extension FileSystemCheck {
             let tree = try repairer.run()
             losses += named(repairer.losses, by: checker)
             attached.formUnion(repairer.attached)
-            // Log and release list come last: for now there is neither.
+            // Log and release list come last: until then there is neither.
             let roots = Roots(
                 generation: first.roots.generation, tree: tree, log: .null, releaseList: .null)
             checker = Checker(reader: reader, roots: roots, options: quick)
