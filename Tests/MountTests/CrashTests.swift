@@ -37,7 +37,7 @@ struct CrashTests {
         // The router writes down that a file is open or closed on the thread that waited for it. When that thread is late and the
         // server dies just then, the next server is told of a handle too many or too few, and a repeated change gives another node
         // number. Seen on a machine with much else to do.
-        try withKnownIssue("the handles handed over may be older than the completions", isIntermittent: true) {
+        withKnownIssue("the handles handed over may be older than the completions", isIntermittent: true) {
             let system = try MountedSystem()
             try killing(names, times: 25, seed: UInt64.random(in: 0 ... .max), system) { workload in
                 #expect(workload.failures.withLock { $0 } == [])
