@@ -104,9 +104,12 @@ extension FileScheme {
     /// Removes an empty directory.
     public func removeDirectory(_ parent: UInt64, _ name: RawSpan, _ context: inout CallContext) throws(Errno) {
         let parent = try id(parent)
+        let last = try inspect { () throws(FileSystemError) in try fileSystem.lookup(parent, name) }
         try change(&context) { (request) throws(FileSystemError) in
             try fileSystem.removeDirectory(parent, name, &request)
         }
+        let time = Timespec(context.time)
+        removed.withLock { $0.add(last, at: time) }
     }
 
     /// Renames.

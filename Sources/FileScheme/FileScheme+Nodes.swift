@@ -16,7 +16,12 @@ extension FileScheme {
         _ node: UInt64, handle: UInt64, _ context: inout CallContext
     ) throws(Errno) -> NodeAttributes {
         let id = try id(node)
-        return NodeAttributes(try inspect { () throws(FileSystemError) in try fileSystem.attributes(id) })
+        do throws(FileSystemError) {
+            return NodeAttributes(try fileSystem.attributes(id))
+        } catch {
+            if error == .notFound, let last = removed.withLock({ $0.find(id) }) { return NodeAttributes(last) }
+            throw error.errno
+        }
     }
 
     /// Changes attributes. Permission bits and an access list say the same twice, so one changes the other.

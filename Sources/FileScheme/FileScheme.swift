@@ -13,6 +13,7 @@ public final class FileScheme: NodeScheme {
     let fileSystem: FileSystem
     let gate = ChangeGate()
     let open = Locked(OpenFiles())
+    let removed = Locked(RemovedDirectories())
     private let host: SchemeHost?
 
     /// The number of the root directory.
