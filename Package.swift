@@ -57,6 +57,7 @@ let package = Package(
         library("CCrypto", package: "libcrypto", provider: "libssl-dev"),
         library("CZstd", package: "libzstd", provider: "libzstd-dev"),
         library("CArgon2", package: "libargon2", provider: "libargon2-dev"),
+        .target(name: "CConsoleFont", path: "Sources/CLibraries/CConsoleFont"),
         library("CPNG", package: "libpng", provider: "libpng-dev"),
         library("CFuse3", package: "fuse3", provider: "libfuse3-dev"),
 
@@ -79,6 +80,7 @@ let package = Package(
         module(
             "FileScheme",
             ["RedoxFS", "BlockDevice", "DiskFormat", "SchemeKit", "SchemeProtocol", "SchemeTransport", "Platform"]),
+        module("DisplayScheme", ["SchemeKit", "SchemeProtocol", "Platform", "CConsoleFont", "CPNG", "CCrypto", systemPackage]),
         module("Router", ["SchemeTransport", "SchemeProtocol", "Platform", systemPackage]),
         module("FuseBridge", ["Router", "SchemeTransport", "SchemeProtocol", "Platform", "CFuse3", systemPackage]),
         module("Sandbox", ["Platform", "CLinux", systemPackage]),
@@ -90,6 +92,12 @@ let package = Package(
             ["SchemeKit", "SchemeProtocol", "BlockDevice", "Sandbox", "Platform", systemPackage]),
         scheme("Pipe", ["SchemeKit", "SchemeProtocol", "Sandbox", "Platform", systemPackage]),
         scheme("Small", ["SchemeKit", "SchemeProtocol", "Sandbox", "Platform", systemPackage]),
+
+        .executableTarget(
+            name: "scheme-display",
+            dependencies: ["DisplayScheme", "SchemeKit", "Sandbox", "Platform", systemPackage],
+            path: "Schemes/Display", swiftSettings: common,
+            linkerSettings: [.linkedLibrary("z"), .unsafeFlags(["-static-executable"])]),
 
         // The supervisor's process: small, linked statically, so that its copies for new processes are made quickly.
         .executableTarget(
@@ -165,6 +173,12 @@ let package = Package(
         tests(
             "SchemeKit",
             ["SchemeKit", "SchemeTransport", "SchemeProtocol", "SchemeTestSupport", "Platform", systemPackage]),
+        tests(
+            "Display",
+            [
+                "DisplayScheme", "SchemeKit", "SchemeProtocol", "Supervisor", "Sandbox", "Platform", "CPNG",
+                systemPackage,
+            ]),
         .executableTarget(
             name: "fake-scheme", dependencies: ["Sandbox", "SchemeTransport", "SchemeProtocol", "Platform"],
             path: "Tests/FakeScheme", swiftSettings: common,

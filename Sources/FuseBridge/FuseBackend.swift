@@ -115,9 +115,11 @@ public protocol FuseBackend: AnyObject, Sendable {
     /// Closes; no error reaches anybody.
     func release(_ request: FuseRequest, node: UInt64, handle: UInt64, flags: UInt32)
     /// Reads up to `byteCount` bytes. Less than that is the end of the file.
+    ///
+    /// - Parameter isCacheRead: the kernel reads for its cache, not for a caller: a page of a mapping.
     func read(
         _ request: FuseRequest, node: UInt64, handle: UInt64, at offset: UInt64, byteCount: Int, flags: UInt32,
-        _ reply: (UnsafeRawBufferPointer) -> Void
+        isCacheRead: Bool, _ reply: (UnsafeRawBufferPointer) -> Void
     ) throws(Errno)
     /// Writes; returns how many bytes.
     ///

@@ -32,14 +32,22 @@ enum FuseNegotiation {
     }
 
     /// Flags of the INIT reply that this libfuse has no name for.
-    private static let further = UInt32(FUSE_HANDLE_KILLPRIV_V2) | UInt32(FUSE_SETXATTR_EXT)
+    private static let further =
+        UInt32(FUSE_HANDLE_KILLPRIV_V2) | UInt32(FUSE_SETXATTR_EXT) | UInt32(FUSE_INIT_EXT)
 
-    /// Adds them to libfuse's reply: header, then fuse_init_out with the flags at byte 12.
+    /// Flags of the second word: files whose reads and writes all reach the server can be mapped shared
+    /// (FUSE_DIRECT_IO_ALLOW_MMAP, newer than the header that this is built with).
+    private static let furtherExtended: UInt32 = 1 << 4
+
+    /// Adds them to libfuse's reply: header, then fuse_init_out with the flags at bytes 12 and 32.
     @unsafe
     static func completeReply(_ vector: UnsafeMutablePointer<iovec>, _ count: Int32) {
         guard count >= 2, let reply = unsafe vector[1].iov_base else { return }
         guard unsafe vector[1].iov_len >= 16 else { return }
         let flags = unsafe reply.load(fromByteOffset: 12, as: UInt32.self)
         unsafe reply.storeBytes(of: flags | further, toByteOffset: 12, as: UInt32.self)
+        guard unsafe vector[1].iov_len >= 36 else { return }
+        let extended = unsafe reply.load(fromByteOffset: 32, as: UInt32.self)
+        unsafe reply.storeBytes(of: extended | furtherExtended, toByteOffset: 32, as: UInt32.self)
     }
 }

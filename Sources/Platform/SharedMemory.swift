@@ -237,6 +237,16 @@ public final class SharedMapping: @unchecked Sendable {
         }
     }
 
+    /// Makes whole pages zero and gives their memory back (MADV_REMOVE). Where the kernel can't, they are only made zero.
+    public func discard(_ offset: Int, count: Int) {
+        precondition(
+            isWritable && offset >= 0 && count >= 0 && count <= byteCount && offset <= byteCount - count
+                && offset & 4095 == 0)
+        if unsafe madvise(base + offset, count, Int32(MADV_REMOVE)) != 0 {
+            unsafe memset(base + offset, 0, count)
+        }
+    }
+
     /// A buffer over part of the memory, for block devices; it keeps the mapping alive.
     public func buffer(_ offset: Int, count: Int) -> AlignedBuffer {
         precondition(offset >= 0 && count >= 0 && count <= byteCount && offset <= byteCount - count)

@@ -76,6 +76,14 @@ extension Manifest {
     /// The small schemes null, zero, rand, log and time, and the system's own files: nothing but their channels.
     public static func plain(_ name: String) -> Manifest { Manifest(name: name, systemCalls: [.base, .channels]) }
 
+    /// The display scheme: its channels, and viewers that connect to sockets which it is given. Room to map its pixels, of which only what
+    /// is used is there.
+    public static var display: Manifest {
+        var manifest = Manifest(name: "display", systemCalls: [.base, .channels, .accept])
+        manifest.limits.addressSpaceBytes = 16 << 30
+        return manifest
+    }
+
     /// The network scheme: the host's network namespace, and the files that a resolver reads.
     public static var network: Manifest {
         var manifest = Manifest(name: "network", systemCalls: [.base, .channels, .network, .files])

@@ -22,9 +22,12 @@ public struct SystemCallSet: OptionSet, Sendable, Hashable {
     /// Opening files; landlock and the root decide which.
     public static let files = SystemCallSet(rawValue: 1 << 5)
 
+    /// Taking connections from listening sockets that are open already.
+    public static let accept = SystemCallSet(rawValue: 1 << 6)
+
     private static let names: [(String, SystemCallSet)] = [
         ("base", .base), ("channels", .channels), ("storage", .storage), ("network", .network), ("fuse", .fuse),
-        ("files", .files),
+        ("files", .files), ("accept", .accept),
     ]
 
     /// The names of the groups, separated by commas: how a server is told.
@@ -82,6 +85,7 @@ extension SystemCallSet {
                 SYS_ioctl, SYS_fcntl,
             ])
         }
+        if contains(.accept) { result += Self.plain([SYS_accept4]) }
         if contains(.fuse) {
             result += Self.plain([
                 SYS_ioctl, SYS_fcntl, SYS_readv, SYS_pipe2, SYS_splice, SYS_vmsplice, SYS_tee, SYS_mlock, SYS_mlock2,

@@ -29,7 +29,7 @@ public struct CallContext {
     public let replaySequence: UInt64
     /// Set-user-id, set-group-id and file capabilities must be dropped.
     public let killPrivileges: Bool
-    /// A page written back by the kernel, not by the caller.
+    /// A page that the kernel reads for its cache or writes back from it, not the caller.
     public let isFromCache: Bool
 
     /// Set by a scheme with durable state when the call changed something: the number of the change, taken at the moment when it

@@ -194,7 +194,7 @@ final class MemoryTree: FuseBackend {
 
     func read(
         _ request: FuseRequest, node: UInt64, handle: UInt64, at offset: UInt64, byteCount: Int, flags: UInt32,
-        _ reply: (UnsafeRawBufferPointer) -> Void
+        isCacheRead: Bool, _ reply: (UnsafeRawBufferPointer) -> Void
     ) throws(Errno) {
         let part = try self.node(node) { node in Array(node.contents.dropFirst(Int(offset)).prefix(byteCount)) }
         unsafe part.withUnsafeBytes { unsafe reply($0) }

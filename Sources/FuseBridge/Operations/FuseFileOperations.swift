@@ -76,9 +76,11 @@ private func addTransfers(_ operations: inout fuse_lowlevel_ops) {
     unsafe operations.read = { request, node, byteCount, offset, file in
         unsafe FuseWorker.perform(request) { worker, backend, details throws(Errno) in
             guard let file = unsafe file?.pointee, offset >= 0 else { throw .invalidArgument }
+            // Only a read for a caller says who owns its locks.
+            let readFlags = worker.argument(fuse_read_in.self)?.read_flags ?? 0
             unsafe try backend.read(
                 details, node: UInt64(node), handle: file.fh, at: UInt64(offset), byteCount: byteCount,
-                flags: UInt32(bitPattern: file.flags)
+                flags: UInt32(bitPattern: file.flags), isCacheRead: readFlags & UInt32(FUSE_READ_LOCKOWNER) == 0
             ) { bytes in
                 _ = unsafe fuse_reply_buf(request, bytes.baseAddress, bytes.count)
             }

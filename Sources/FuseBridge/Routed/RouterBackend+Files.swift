@@ -88,7 +88,7 @@ extension RouterBackend {
     /// Reads. The reply goes from the server's memory to the kernel as it is.
     public func read(
         _ request: FuseRequest, node: UInt64, handle: UInt64, at offset: UInt64, byteCount: Int, flags: UInt32,
-        _ reply: (UnsafeRawBufferPointer) -> Void
+        isCacheRead: Bool, _ reply: (UnsafeRawBufferPointer) -> Void
     ) throws(Errno) {
         switch try target(node) {
         case .root: throw .isDirectory
@@ -100,7 +100,7 @@ extension RouterBackend {
             let count = min(byteCount, FuseSession.maximumTransferByteCount)
             let call = call(
                 .read, request, number, handle: handle, offset: offset, RequestArguments(flags: flags),
-                replyBytes: count)
+                flags: isCacheRead ? .fromCache : [], replyBytes: count)
             try route.perform(call) { answer in unsafe answer.reply.withUnsafeBytes { unsafe reply($0) } }
         }
     }

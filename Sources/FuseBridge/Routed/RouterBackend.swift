@@ -24,6 +24,7 @@ public final class RouterBackend: FuseBackend {
     /// The scheme that the last large write went to: the next request is read into its channel.
     let predicted = Atomic<Int>(-1)
     let lentCount = Atomic<Int>(0)
+    private let invalidations = Locked(Invalidations())
     private let session = Locked<FuseSessionReference>(FuseSessionReference())
 
     /// Receive buffers that are lent out at once, at most: the rest of the channel's memory is for what is in flight.
@@ -115,9 +116,42 @@ public final class RouterBackend: FuseBackend {
             let number = route.wakeHandle(event.handle)
             if number != 0 { session.notifyPoll(wakeHandle: number) }
         case .invalidateData, .invalidateDirectory:
-            if let node = route.numbers.kernel(event.node) { session.invalidate(node: node) }
+            if let node = route.numbers.kernel(event.node) { invalidate(node, session) }
         case nil: break
         }
+    }
+}
+
+extension RouterBackend {
+    /// Tells the kernel that what it keeps of a node is no longer right. It first writes back pages that a mapping changed, and waits
+    /// for the server to take them: so on a thread of its own, never on one that others wait for.
+    fileprivate func invalidate(_ node: UInt64, _ session: FuseSession) {
+        let mustStart = invalidations.withLock { state in
+            state.nodes.insert(node)
+            defer { state.hasThread = true }
+            return !state.hasThread
+        }
+        guard mustStart else { return }
+        do {
+            try spawnThread(name: "invalidate", stackSize: 256 << 10) { [invalidations] in
+                while let node = invalidations.withLock({ $0.next() }) { session.invalidate(node: node) }
+            }
+        } catch {
+            // Without a thread the kernel goes on with what it has.
+            invalidations.withLock { $0 = Invalidations() }
+        }
+    }
+}
+
+/// Nodes whose data the kernel is to be told of, and whether a thread does.
+private struct Invalidations {
+    var nodes: Set<UInt64> = []
+    var hasThread = false
+
+    /// The next node; nil ends the thread.
+    mutating func next() -> UInt64? {
+        hasThread = !nodes.isEmpty
+        return nodes.popFirst()
     }
 }
 

@@ -94,6 +94,13 @@ struct MountPlan {
             member.isEssential = false
             result.append(member)
         }
+        if let path = ProgramLocator.find("scheme-display") {
+            var display = MemberConfiguration(name: "display", executablePath: path, manifest: .display)
+            display.isEssential = false
+            display.settings = [("uid", "\(getuid())"), ("gid", "\(getgid())")]
+            try addViewers(&display)
+            result.append(display)
+        }
         for name in extraSchemes {
             guard !result.contains(where: { $0.name == name }) else {
                 throw ToolFailure("the scheme \(name) is there already")
@@ -105,6 +112,26 @@ struct MountPlan {
         }
         return result
     }
+
+    /// What the settings `display.vnc`, `display.web` and `display.password-file` ask for.
+    private func addViewers(_ display: inout MemberConfiguration) throws(ToolFailure) {
+        func setting(_ key: String) -> String? { settings.last { $0.member == "display" && $0.key == key }?.value }
+        if let file = setting("password-file") {
+            do throws(Errno) {
+                let text = try SystemCall.smallFile(file)
+                display.settings.append(("password", String(text.prefix { $0 != "\n" })))
+            } catch {
+                throw ToolFailure("\(file): \(error)")
+            }
+        }
+        for key in Self.viewerAddresses {
+            guard let address = setting(key) else { continue }
+            let listener = try ViewerListener.open(address, hasPassword: setting("password-file") != nil)
+            display.descriptors.append((key, listener))
+        }
+    }
+
+    private static let viewerAddresses = ["vnc", "web"]
 
     /// The disk scheme's name of the part that holds the file system.
     private func diskPath(_ image: OpenedImage) throws(ToolFailure) -> String {
@@ -127,6 +154,7 @@ struct MountPlan {
 
     private func applySettings(to configuration: inout SupervisorConfiguration) throws(ToolFailure) {
         for (member, key, value) in settings {
+            if member == "display", Self.viewerAddresses.contains(key) || key == "password-file" { continue }
             if member == "router" {
                 configuration.router?.settings.append((key, value))
             } else if let index = configuration.schemes.firstIndex(where: { $0.name == member }) {

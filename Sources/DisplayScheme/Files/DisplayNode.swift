@@ -1,0 +1,103 @@
+/// The files of a display, with their numbers in node numbers.
+enum DisplayFile: UInt64, CaseIterable {
+    case info = 1
+    case size = 2
+    case frame = 3
+    case damage = 4
+    case picture = 5
+    case cursor = 6
+    case input = 7
+    case rawInput = 8
+    case text = 9
+    case clipboard = 10
+
+    var name: String {
+        switch self {
+        case .frame: "fb"
+        case .picture: "screen.png"
+        case .rawInput: "input.raw"
+        default: "\(self)"
+        }
+    }
+
+    /// Permission bits, before those of the display are taken into account.
+    var permissions: UInt32 {
+        switch self {
+        case .info, .picture: 0o444
+        case .damage: 0o222
+        default: 0o666
+        }
+    }
+}
+
+/// What a node number means.
+///
+///     bits 44...47   0: the folders of the root (1 root, 2 window, 3 windows)
+///                    1: a display's folder (file 0) or file: generation << 16 | number << 8 | file
+///                    2: a window by its path; 3: its pixels in `windows`
+///                    4: a folder on the way to a window, by a hash of its path
+enum DisplayNode: Equatable {
+    case root
+    case windowFolder
+    case windowList
+    case display(Int, generation: UInt32, DisplayFile?)
+    case window(UInt32)
+    case windowPixels(UInt32)
+    case pathFolder(UInt64)
+
+    private static let kindShift: UInt64 = 44
+    private static let hashMask: UInt64 = 1 << 44 - 1
+
+    /// The number.
+    var number: UInt64 {
+        switch self {
+        case .root: 1
+        case .windowFolder: 2
+        case .windowList: 3
+        case .display(let number, let generation, let file):
+            1 << Self.kindShift | UInt64(generation & 0xfff_ffff) << 16 | UInt64(number) << 8 | (file?.rawValue ?? 0)
+        case .window(let id): 2 << Self.kindShift | UInt64(id)
+        case .windowPixels(let id): 3 << Self.kindShift | UInt64(id)
+        case .pathFolder(let hash): 4 << Self.kindShift | hash & Self.hashMask
+        }
+    }
+
+    /// From a number; nil if it can't be one.
+    init?(_ number: UInt64) {
+        let low = number & Self.hashMask
+        switch number >> Self.kindShift {
+        case 0:
+            switch low {
+            case 1: self = .root
+            case 2: self = .windowFolder
+            case 3: self = .windowList
+            default: return nil
+            }
+        case 1:
+            let display = Int(low >> 8 & 0xff)
+            guard display < DisplayMemory.displayCount else { return nil }
+            if low & 0xff == 0 {
+                self = .display(display, generation: UInt32(low >> 16), nil)
+            } else if let file = DisplayFile(rawValue: low & 0xff) {
+                self = .display(display, generation: UInt32(low >> 16), file)
+            } else {
+                return nil
+            }
+        case 2, 3:
+            guard let id = UInt32(exactly: low) else { return nil }
+            self = number >> Self.kindShift == 2 ? .window(id) : .windowPixels(id)
+        case 4: self = .pathFolder(low)
+        default: return nil
+        }
+    }
+
+    /// The folder of a part of a window's path.
+    static func folder(_ path: [String]) -> DisplayNode {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for part in path {
+            for byte in part.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+            hash = (hash ^ 0x2f) &* 0x100_0000_01b3
+        }
+        return .pathFolder((hash ^ hash >> 44) & hashMask)
+    }
+}

@@ -1,0 +1,284 @@
+import Platform
+
+/// A viewer that doesn't keep to the protocol: its connection ends.
+struct ViewerFault: Error {
+    let reason: String
+}
+
+/// One viewer's side of the conversation (RFC 6143, the remote framebuffer protocol 3.8): bytes in, bytes out. Knows no sockets.
+struct ViewerSession {
+    private enum Phase {
+        case version
+        case security
+        case challenge([UInt8])
+        case start
+        case serving
+    }
+
+    /// What a viewer has asked for and not got yet.
+    private struct Request {
+        let rectangle: Rectangle
+        /// Only what has changed.
+        let isIncremental: Bool
+    }
+
+    /// What is to be sent.
+    var output: [UInt8]
+    private let display: Int
+    private let password: [UInt8]?
+    private var input: [UInt8] = []
+    private var phase = Phase.version
+    private var version = 8
+    private var format = RemotePixelFormat.native
+    private var takesSize = false
+    private var request: Request?
+    private var damage = DamageList()
+    private var size = PixelSize.standard
+    private var buttons: UInt8 = 0
+
+    private static let sizeEncoding: Int32 = -223
+    private static let rawEncoding: Int32 = 0
+    private static let longestText = 1 << 20
+
+    /// A conversation that begins.
+    ///
+    /// - Parameter password: what the viewer must know; nil: nothing.
+    init(display: Int, password: [UInt8]?) {
+        self.display = display
+        self.password = password
+        output = Array("RFB 003.008\n".utf8)
+    }
+
+    /// Takes what the viewer sent.
+    mutating func receive(_ bytes: [UInt8], _ scheme: DisplayScheme) throws(ViewerFault) {
+        input += bytes
+        while try takeMessage(scheme) {}
+        update(scheme)
+    }
+
+    /// Takes part of the input; nil if it isn't all there.
+    private mutating func take(_ count: Int) -> [UInt8]? {
+        guard input.count >= count else { return nil }
+        defer { input.removeFirst(count) }
+        return Array(input.prefix(count))
+    }
+
+    private func number16(_ index: Int) -> Int { Int(input[index]) << 8 | Int(input[index + 1]) }
+
+    private func number32(_ index: Int) -> UInt32 {
+        UInt32(number16(index)) << 16 | UInt32(number16(index + 2))
+    }
+
+    private mutating func put16(_ value: Int) {
+        output += [UInt8(truncatingIfNeeded: value >> 8), UInt8(truncatingIfNeeded: value)]
+    }
+
+    private mutating func put32(_ value: UInt32) {
+        put16(Int(value >> 16))
+        put16(Int(value & 0xffff))
+    }
+
+    // MARK: The beginning
+
+    /// Takes one message; false if none is whole.
+    private mutating func takeMessage(_ scheme: DisplayScheme) throws(ViewerFault) -> Bool {
+        switch phase {
+        case .version:
+            guard let text = take(12) else { return false }
+            guard text.starts(with: "RFB 003.".utf8), let minor = Int(String(decoding: text[8..<11], as: UTF8.self))
+            else { throw ViewerFault(reason: "not a viewer") }
+            version = minor < 7 ? 3 : min(minor, 8)
+            offerSecurity()
+        case .security:
+            guard let choice = take(1) else { return false }
+            guard choice[0] == (password == nil ? 1 : 2) else { throw ViewerFault(reason: "security \(choice[0])") }
+            chosen()
+        case .challenge(let challenge):
+            guard let answer = take(16) else { return false }
+            guard let password, answer == RemotePassword.answer(challenge, password) else {
+                put32(1)
+                let reason = Array("wrong password".utf8)
+                if version == 8 {
+                    put32(UInt32(reason.count))
+                    output += reason
+                }
+                throw ViewerFault(reason: "wrong password")
+            }
+            put32(0)
+            phase = .start
+        case .start:
+            guard take(1) != nil else { return false }
+            begin(scheme)
+        case .serving: return try takeRequest(scheme)
+        }
+        return true
+    }
+
+    private mutating func offerSecurity() {
+        let type: UInt8 = password == nil ? 1 : 2
+        if version == 3 {
+            put32(UInt32(type))
+            chosen()
+        } else {
+            output += [1, type]
+            phase = .security
+        }
+    }
+
+    /// The way of security is agreed on.
+    private mutating func chosen() {
+        if password == nil {
+            if version == 8 { put32(0) }
+            phase = .start
+        } else {
+            let challenge = (try? SystemCall.randomBytes(count: 16)) ?? []
+            output += challenge
+            phase = .challenge(challenge)
+        }
+    }
+
+    private mutating func begin(_ scheme: DisplayScheme) {
+        size = scheme.size(of: display) ?? .standard
+        put16(size.width)
+        put16(size.height)
+        output += RemotePixelFormat.native.bytes
+        let name = Array("Saltbridge display \(display)".utf8)
+        put32(UInt32(name.count))
+        output += name
+        phase = .serving
+    }
+
+    // MARK: Requests
+
+    private mutating func takeRequest(_ scheme: DisplayScheme) throws(ViewerFault) -> Bool {
+        guard let kind = input.first else { return false }
+        switch kind {
+        case 0:
+            guard let bytes = take(20) else { return false }
+            guard let wanted = RemotePixelFormat(bytes[4...]) else { throw ViewerFault(reason: "pixel format") }
+            format = wanted
+        case 2:
+            guard input.count >= 4 else { return false }
+            let count = number16(2)
+            guard input.count >= 4 + 4 * count else { return false }
+            let encodings = (0..<count).map { Int32(bitPattern: number32(4 + 4 * $0)) }
+            takesSize = encodings.contains(Self.sizeEncoding)
+            input.removeFirst(4 + 4 * count)
+        case 3:
+            guard input.count >= 10 else { return false }
+            let rectangle = Rectangle(x: number16(2), y: number16(4), width: number16(6), height: number16(8))
+            request = Request(rectangle: rectangle, isIncremental: input[1] != 0)
+            input.removeFirst(10)
+        case 4:
+            guard input.count >= 8 else { return false }
+            let event = RemoteKeys.event(number32(4), isPressed: input[1] != 0)
+            input.removeFirst(8)
+            if let event { scheme.take([event], display) }
+        case 5:
+            guard input.count >= 6 else { return false }
+            let (mask, x, y) = (input[1], number16(2), number16(4))
+            input.removeFirst(6)
+            scheme.take(pointerEvents(mask, x, y), display)
+        case 6:
+            guard input.count >= 8 else { return false }
+            let count = Int(number32(4))
+            guard count <= Self.longestText else { throw ViewerFault(reason: "text of \(count) bytes") }
+            guard input.count >= 8 + count else { return false }
+            // Latin-1 on the wire.
+            let text = String(String.UnicodeScalarView(input[8..<(8 + count)].map { Unicode.Scalar($0) }))
+            input.removeFirst(8 + count)
+            scheme.setClipboard(text, display)
+        default: throw ViewerFault(reason: "message \(kind)")
+        }
+        return true
+    }
+
+    /// The wheel comes as buttons 4 and 5.
+    private mutating func pointerEvents(_ mask: UInt8, _ x: Int, _ y: Int) -> [InputEvent] {
+        var events = [InputEvent(.mouse, Int64(x), Int64(y))]
+        if mask & 7 != buttons & 7 { events.append(InputEvent(.button, Int64(mask & 7))) }
+        let pressed = mask & ~buttons
+        if pressed & 8 != 0 { events.append(InputEvent(.scroll, 0, 1)) }
+        if pressed & 16 != 0 { events.append(InputEvent(.scroll, 0, -1)) }
+        buttons = mask
+        return events
+    }
+
+    // MARK: Updates
+
+    /// What of the display has changed.
+    mutating func note(_ other: DamageList) { damage.add(other) }
+
+    /// Whether it waits for a change.
+    var isWaiting: Bool { request != nil }
+
+    /// Sends what was asked for, if there is something and everything before is sent.
+    mutating func update(_ scheme: DisplayScheme) {
+        guard let request, output.isEmpty || !request.isIncremental, case .serving = phase else { return }
+        if damage.isResized || scheme.size(of: display) != size {
+            guard let new = scheme.size(of: display) else { return }
+            damage = DamageList()
+            damage.add(new.bounds)
+            if takesSize, new != size {
+                size = new
+                output += [0, 0]
+                put16(1)
+                putRectangle(Rectangle(width: new.width, height: new.height), Self.sizeEncoding)
+                self.request = nil
+                return
+            }
+        }
+        var parts = [request.rectangle]
+        if request.isIncremental {
+            parts = damage.rectangles.map { $0.intersection(request.rectangle) }.filter { !$0.isEmpty }
+        }
+        parts = parts.map { $0.intersection(size.bounds) }.filter { !$0.isEmpty }
+        guard !parts.isEmpty else { return }
+        _ = damage.take()
+        self.request = nil
+        output += [0, 0]
+        put16(parts.count)
+        for part in parts {
+            putRectangle(part, Self.rawEncoding)
+            var pixels = scheme.compose(display, part)
+            // The display became smaller in this moment: the viewer is told next time.
+            pixels += [UInt32](repeating: 0, count: max(0, part.width * part.height - pixels.count))
+            format.append(pixels, to: &output)
+        }
+    }
+
+    private mutating func putRectangle(_ rectangle: Rectangle, _ encoding: Int32) {
+        put16(rectangle.x)
+        put16(rectangle.y)
+        put16(rectangle.width)
+        put16(rectangle.height)
+        put32(UInt32(bitPattern: encoding))
+    }
+}
+
+extension DisplayScheme {
+    /// A display's size; nil if there is no such display.
+    func size(of display: Int) -> PixelSize? { core.withLock { $0.state.displays[display]?.size } }
+
+    /// What is seen in a part of a display.
+    func compose(_ display: Int, _ part: Rectangle) -> [UInt32] {
+        core.withLock { Compositor.compose($0, display, part) }
+    }
+
+    /// Takes events of a viewer.
+    func take(_ events: [InputEvent], _ display: Int) {
+        change { core in
+            for event in events { core.take(event, display) }
+            _ = core.keep(nil)
+        }
+    }
+
+    /// Takes a viewer's clipboard.
+    func setClipboard(_ text: String, _ display: Int) {
+        change { core in
+            core.setClipboard(display, Array(text.utf8.prefix(DisplayMemory.clipboardBytes)))
+            core.deliver(InputEvent(.clipboardUpdate), toDisplay: display)
+            _ = core.keep(nil)
+        }
+    }
+}

@@ -1,0 +1,208 @@
+import Glibc
+import Platform
+import Sandbox
+import Supervisor
+import SystemPackage
+import Testing
+
+@testable import DisplayScheme
+
+private let mountObstacle: Comment? = {
+    if unsafe access("/dev/fuse", R_OK | W_OK) != 0 { return "/dev/fuse can't be opened" }
+    if geteuid() != 0 { return "these tests kill processes of a mount of root's" }
+    return nil
+}()
+
+/// Supervisor, router and display scheme as processes in their sandboxes, mounted in a temporary folder, with viewers' sockets.
+private final class MountedDisplay {
+    let folder: String
+    let root: String
+    let client: ControlClient
+    private let process: ChildProcess
+
+    private static func program(_ name: String) throws -> String {
+        let own = try SystemCall.readLink("/proc/self/exe")
+        return own.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+            + "/\(name)"
+    }
+
+    init() throws {
+        var template = Array("/tmp/saltbridge-display-XXXXXX".utf8CString)
+        guard unsafe mkdtemp(&template) != nil else { throw Errno(rawValue: errno) }
+        folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        root = "\(folder)/mount"
+        _ = unsafe mkdir(root, 0o755)
+        var display = MemberConfiguration(
+            name: "display", executablePath: try Self.program("scheme-display"), manifest: .display)
+        display.settings = [("size", "320x200")]
+        display.descriptors = [("vnc", try SystemCall.listen(atPath: "\(folder)/vnc"))]
+        var router = MemberConfiguration(
+            name: "router", executablePath: try Self.program("saltbridge-router"), manifest: .router)
+        router.settings = [("root", "display")]
+        var configuration = SupervisorConfiguration(schemes: [display])
+        configuration.router = router
+        configuration.mount = MountRequest(mountpoint: root, source: "display")
+        configuration.controlSocketPath = "\(folder)/control"
+        configuration.policy.freeDeaths = 1_000_000
+        configuration.policy.deathLimit = 1_000_000
+        configuration.policy.failedStartLimit = 1_000_000
+        var launch = SupervisorLaunch(program: try Self.program("saltbridge-supervisor"))
+        launch.log = SharedDescriptor(try SystemCall.open("\(folder)/log", O_CREAT | O_WRONLY | O_APPEND, mode: 0o600))
+        process = try launch.start(configuration)
+        client = try ControlClient(path: "\(folder)/control")
+    }
+
+    /// Kills the display server.
+    func kill() throws {
+        let status = try client.ask(.make(["command": .string("status")]))
+        let found = status["status"]?["processes"]?.array.first { $0["name"]?.string == "display" }
+        if let pid = found?["pid"]?.integer.flatMap({ Int32(exactly: $0) }), pid > 1 { _ = Glibc.kill(pid, SIGKILL) }
+    }
+
+    func open(_ path: String, _ flags: Int32 = O_RDWR) throws -> OwnedDescriptor {
+        try SystemCall.open("\(root)/\(path)", flags)
+    }
+
+    func write(_ path: String, _ text: String) throws {
+        try SystemCall.write(text: text, to: try open(path, O_WRONLY | O_TRUNC).rawValue)
+    }
+
+    func contents(_ path: String) throws -> [UInt8] {
+        try SystemCall.readToEnd(try open(path, O_RDONLY).rawValue, limit: 1 << 24)
+    }
+
+    func picture(_ display: Int = 0) throws -> [UInt32] { try decodePNG(try contents("\(display)/screen.png")).pixels }
+
+    deinit {
+        unsafe umount2(root, Int32(MNT_DETACH))
+        try? process.send(signal: SIGKILL)
+        _ = try? process.waitForEnd()
+        for name in (try? SystemCall.directoryNames(folder)) ?? [] where name != "mount" {
+            _ = unsafe unlink("\(folder)/\(name)")
+        }
+        _ = unsafe rmdir(root)
+        _ = unsafe rmdir(folder)
+    }
+}
+
+/// The display through the mount, as programs see it; its server is killed in between.
+@Suite(.enabled(if: mountObstacle == nil, mountObstacle))
+struct MountedDisplayTests {
+    private let pixels = testPixels(320 * 200, seed: 6)
+
+    @Test func writtenAndMappedPixelsAreShownAndSurvive() throws {
+        let display = try MountedDisplay()
+        let frame = try display.open("0/fb")
+        let content = bytes(pixels)
+        let span = content.span
+        try SystemCall.writeAll(frame.rawValue, unsafe span.bytes)
+        #expect(try display.picture() == pixels)
+        try display.kill()
+        #expect(try display.picture() == pixels)
+        let mapped = unsafe mmap(nil, content.count, PROT_READ | PROT_WRITE, MAP_SHARED, frame.rawValue, 0)
+        try #require(unsafe mapped != MAP_FAILED)
+        defer { unsafe munmap(mapped, content.count) }
+        let words = try unsafe #require(mapped).assumingMemoryBound(to: UInt32.self)
+        #expect(unsafe words[12345] == pixels[12345])
+        unsafe words[12345] = 0xff01_0203
+        #expect(unsafe msync(mapped, content.count, MS_SYNC) == 0)
+        #expect(try display.picture()[12345] == 0xff01_0203)
+        // Without msync: `damage` has the kernel write back what was changed, a little later.
+        unsafe words[54321] = 0xff04_0506
+        try display.write("0/damage", "0 0 320 200\n")
+        while try display.picture()[54321] != 0xff04_0506 { usleep(1000) }
+        // What others write is seen in the mapping, a little later too.
+        try display.write("0/text", "\u{1b}[H\u{1b}[41m ")
+        while unsafe words[0] != TerminalPalette.colors[1] { usleep(1000) }
+    }
+
+    @Test func readersWaitForInputAcrossADeath() throws {
+        let display = try MountedDisplay()
+        let input = try display.open("0/input")
+        let got = Locked<[UInt8]>([])
+        let number = input.rawValue
+        let reader = try spawnThread(name: "reader") {
+            var line: [UInt8] = []
+            while line.last != 0x0a {
+                var byte: UInt8 = 0
+                guard unsafe read(number, &byte, 1) == 1 else { break }
+                line.append(byte)
+            }
+            got.withLock { $0 = line }
+        }
+        try display.kill()
+        try display.write("0/input", "mouse 3 4\n")
+        reader.join()
+        #expect(got.withLock { $0 } == Array("mouse 3 4\n".utf8))
+        var entries = [pollfd(fd: number, events: Int16(POLLIN), revents: 0)]
+        #expect(try SystemCall.poll(&entries, milliseconds: 0) == 0)
+        try display.write("0/input", "button 1\n")
+        #expect(try SystemCall.poll(&entries, milliseconds: -1) == 1)
+    }
+
+    @Test func windowsAndDisplays() throws {
+        let display = try MountedDisplay()
+        #expect(unsafe mkdir("\(display.root)/1", 0o700) == 0)
+        try display.write("1/size", "64x32")
+        #expect(try display.picture(1).count == 64 * 32)
+        #expect(unsafe rmdir("\(display.root)/1") == 0)
+        let window = try display.open("window/l/10/20/16/16/one")
+        let byteCount = 16 * 16 * 4
+        let mapped = unsafe mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_SHARED, window.rawValue, 0)
+        let words = try unsafe #require(mapped).assumingMemoryBound(to: UInt32.self)
+        for index in 0..<256 { unsafe words[index] = 0xff40_8020 }
+        #expect(fsync(window.rawValue) == 0)
+        #expect(try display.picture()[20 * 320 + 10] == 0xff40_8020)
+        try display.kill()
+        try SystemCall.write(text: "P,100,100", to: window.rawValue)
+        #expect(try display.picture()[100 * 320 + 100] == 0xff40_8020)
+        var record = [UInt8](repeating: 0, count: 24)
+        #expect(unsafe read(window.rawValue, &record, 24) == 24)
+        #expect(record == InputEvent(.focus, 1).bytes)
+        unsafe munmap(mapped, byteCount)
+    }
+
+    /// A minimal viewer over the socket: it sees the pixels, types, and finds everything again when it connects to the next server.
+    @Test func aViewerConnects() throws {
+        let display = try MountedDisplay()
+        let frame = try display.open("0/fb")
+        let content = bytes(pixels)
+        let span = content.span
+        try SystemCall.writeAll(frame.rawValue, unsafe span.bytes)
+        for _ in 0..<2 {
+            let viewer = try SystemCall.connect(toPath: "\(display.folder)/vnc")
+            func say(_ bytes: [UInt8]) throws {
+                let span = bytes.span
+                try SystemCall.writeAll(viewer.rawValue, unsafe span.bytes)
+            }
+            func hear(_ count: Int) throws -> [UInt8] {
+                var bytes = [UInt8](repeating: 0, count: count)
+                var done = 0
+                while done < count {
+                    let part = unsafe bytes.withUnsafeMutableBytes { unsafe read(viewer.rawValue, $0.baseAddress.map { unsafe $0 + done }, count - done) }
+                    guard part > 0 else { throw Errno.connectionReset }
+                    done += part
+                }
+                return bytes
+            }
+            #expect(try hear(12) == Array("RFB 003.008\n".utf8))
+            try say(Array("RFB 003.008\n".utf8))
+            #expect(try hear(2) == [1, 1])
+            try say([1])
+            #expect(try hear(4) == [0, 0, 0, 0])
+            try say([1])
+            let start = try hear(24)
+            #expect(Array(start.prefix(4)) == [1, 64, 0, 200])
+            _ = try hear(Int(start[23]))
+            try say([3, 0, 0, 0, 0, 0, 1, 64, 0, 200])
+            _ = try hear(16)
+            #expect(try hear(content.count) == content)
+            try say([4, 1, 0, 0, 0, 0, 0, 0x78])
+            var byte: UInt8 = 0
+            let text = try display.open("0/text")
+            #expect(unsafe read(text.rawValue, &byte, 1) == 1)
+            #expect(byte == 0x78)
+            try display.kill()
+        }
+    }
+}

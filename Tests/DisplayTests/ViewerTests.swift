@@ -1,0 +1,132 @@
+import Glibc
+import Platform
+import SchemeKit
+import Testing
+
+@testable import DisplayScheme
+
+/// Viewers see what the display shows (RFC 6143), and what they do reaches the display.
+struct ViewerTests {
+    /// A viewer and its server's side, by bytes.
+    private struct Viewer {
+        let harness: DisplayHarness
+        var session: ViewerSession
+
+        init(_ harness: DisplayHarness, password: String? = nil) {
+            self.harness = harness
+            session = ViewerSession(display: 0, password: password.map { Array($0.utf8) })
+        }
+
+        mutating func say(_ bytes: [UInt8]) throws -> [UInt8] {
+            try session.receive(bytes, harness.scheme)
+            return take()
+        }
+
+        mutating func take() -> [UInt8] {
+            let damage = harness.scheme.core.withLock { $0.damage[0].take() }
+            session.note(damage)
+            session.update(harness.scheme)
+            defer { session.output = [] }
+            return session.output
+        }
+
+        /// Greets without a password; returns the server's description of the display.
+        mutating func begin() throws -> [UInt8] {
+            #expect(take() == Array("RFB 003.008\n".utf8))
+            #expect(try say(Array("RFB 003.008\n".utf8)) == [1, 1])
+            #expect(try say([1]) == [0, 0, 0, 0])
+            return try say([1])
+        }
+    }
+
+    @Test func aViewerSeesThePixels() throws {
+        let harness = try DisplayHarness()
+        let pixels = testPixels(64 * 48, seed: 5)
+        try harness.write(try harness.find("0/fb"), bytes(pixels))
+        var viewer = Viewer(harness)
+        let start = try viewer.begin()
+        #expect(Array(start.prefix(4)) == [0, 64, 0, 48])
+        #expect(Array(start[4..<20]) == RemotePixelFormat.native.bytes)
+        let all = try viewer.say([3, 0, 0, 0, 0, 0, 0, 64, 0, 48])
+        #expect(Array(all.prefix(16)) == [0, 0, 0, 1, 0, 0, 0, 0, 0, 64, 0, 48, 0, 0, 0, 0])
+        #expect(Array(all[16...]) == bytes(pixels))
+        // Nothing more until something changes, then only that.
+        #expect(try viewer.say([3, 1, 0, 0, 0, 0, 0, 64, 0, 48]) == [])
+        try harness.write(try harness.find("0/fb"), [1, 2, 3, 255], at: UInt64(4 * (10 * 64 + 20)))
+        #expect(viewer.take() == [0, 0, 0, 1, 0, 20, 0, 10, 0, 1, 0, 1, 0, 0, 0, 0, 1, 2, 3, 255])
+    }
+
+    @Test func otherPixelsAndSizes() throws {
+        let harness = try DisplayHarness()
+        try harness.write(try harness.find("0/fb"), bytes([0xffff_8040]))
+        var viewer = Viewer(harness)
+        _ = try viewer.begin()
+        // 16 bits, 5-6-5, big-endian.
+        _ = try viewer.say([0, 0, 0, 0, 16, 16, 1, 1, 0, 31, 0, 63, 0, 31, 11, 5, 0, 0, 0, 0])
+        let pixel = try viewer.say([3, 0, 0, 0, 0, 0, 0, 1, 0, 1])
+        let value = UInt16(31) << 11 | UInt16(0x80 * 63 / 255) << 5 | UInt16(0x40 * 31 / 255)
+        #expect(Array(pixel.suffix(2)) == [UInt8(value >> 8), UInt8(value & 0xff)])
+        _ = try viewer.say([2, 0, 0, 2, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x21])
+        _ = try viewer.say([3, 1, 0, 0, 0, 0, 0, 64, 0, 48])
+        try harness.write("0/size", "32x16")
+        #expect(viewer.take() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 32, 0, 16, 0xff, 0xff, 0xff, 0x21])
+    }
+
+    @Test func whatAViewerDoesIsInput() throws {
+        let harness = try DisplayHarness()
+        var viewer = Viewer(harness)
+        _ = try viewer.begin()
+        // In pieces, as they come.
+        for byte in [4, 1, 0, 0, 0, 0, 0, 0x61, 4, 0, 0, 0, 0, 0, 0, 0x61, 5, 1, 0, 7, 0, 9, 5, 8, 0, 7, 0, 9] as [UInt8] {
+            _ = try viewer.say([byte])
+        }
+        _ = try viewer.say([6, 0, 0, 0, 0, 0, 0, 2, 0x68, 0xe9])
+        #expect(
+            try harness.text("0/input")
+                == "key 97 30 1\nkey 97 30 0\nmouse 7 9\nbutton 1\nmouse 7 9\nbutton 0\nscroll 0 1\nclipboard-update\n")
+        #expect(try harness.text("0/clipboard") == "hé")
+        #expect(throws: ViewerFault.self) { try viewer.say([99]) }
+    }
+
+    @Test func passwords() throws {
+        let harness = try DisplayHarness()
+        var viewer = Viewer(harness, password: "secret")
+        _ = viewer.take()
+        #expect(try viewer.say(Array("RFB 003.008\n".utf8)) == [1, 2])
+        let challenge = try viewer.say([2])
+        #expect(challenge.count == 16)
+        #expect(try viewer.say(RemotePassword.answer(challenge, Array("secret".utf8))) == [0, 0, 0, 0])
+        var other = Viewer(harness, password: "secret")
+        _ = other.take()
+        _ = try other.say(Array("RFB 003.003\n".utf8))
+        #expect(throws: ViewerFault.self) { try other.say([UInt8](repeating: 0, count: 16)) }
+        // Known from a session of other programs: an empty key is DES of zeros.
+        #expect(
+            RemotePassword.answer([UInt8](repeating: 0, count: 16), [])
+                == [0x8c, 0xa6, 0x4d, 0xe9, 0xc1, 0xb1, 0x23, 0xa7, 0x8c, 0xa6, 0x4d, 0xe9, 0xc1, 0xb1, 0x23, 0xa7])
+    }
+
+    @Test func webSockets() throws {
+        // The example of RFC 6455.
+        #expect(WebSocket.accept("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+        var socket = WebSocket()
+        let request =
+            "GET /1 HTTP/1.1\r\nHost: x:1\r\nOrigin: http://x:1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n"
+        guard case .socket(let path, _)? = try socket.takeRequest(Array(request.utf8)) else {
+            Issue.record("no socket")
+            return
+        }
+        #expect(path == "/1")
+        var stranger = WebSocket()
+        let strange = request.replacing("http://x:1", with: "http://elsewhere")
+        #expect(try stranger.takeRequest(Array(strange.utf8)) == .other)
+        var output: [UInt8] = []
+        // "Hi" behind a mask, in two pieces, then a ping.
+        #expect(try socket.takeFrames([0x82, 0x82, 1, 2, 3], &output) == [])
+        #expect(try socket.takeFrames([4, 0x48 ^ 1, 0x69 ^ 2, 0x89, 0x80, 0, 0, 0, 0], &output) == [0x48, 0x69])
+        #expect(output == [0x8a, 0])
+        #expect(try socket.takeFrames([0x88, 0x80, 0, 0, 0, 0], &output) == nil)
+        #expect(throws: ViewerFault.self) { try socket.takeFrames([0x82, 0x02, 1, 1], &output) }
+        #expect(WebSocket.frame(2, [UInt8](repeating: 0, count: 70000)).prefix(10) == [0x82, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70])
+    }
+}
