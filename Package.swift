@@ -80,7 +80,9 @@ let package = Package(
         module(
             "FileScheme",
             ["RedoxFS", "BlockDevice", "DiskFormat", "SchemeKit", "SchemeProtocol", "SchemeTransport", "Platform"]),
-        module("DisplayScheme", ["SchemeKit", "SchemeProtocol", "Platform", "CConsoleFont", "CPNG", "CCrypto", systemPackage]),
+        module(
+            "DisplayScheme",
+            ["SchemeKit", "SchemeProtocol", "Platform", "CConsoleFont", "CPNG", "CCrypto", systemPackage]),
         module("Router", ["SchemeTransport", "SchemeProtocol", "Platform", systemPackage]),
         module("FuseBridge", ["Router", "SchemeTransport", "SchemeProtocol", "Platform", "CFuse3", systemPackage]),
         module("Sandbox", ["Platform", "CLinux", systemPackage]),

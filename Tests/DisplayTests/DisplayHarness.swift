@@ -119,4 +119,6 @@ func testPixels(_ count: Int, seed: UInt64) -> [UInt32] {
     return (0..<count).map { _ in 0xff00_0000 | UInt32(truncatingIfNeeded: random.next()) & 0xff_ffff }
 }
 
-func bytes(_ pixels: [UInt32]) -> [UInt8] { pixels.flatMap { pixel in (0..<4).map { UInt8(pixel >> (8 * UInt32($0)) & 0xff) } } }
+func bytes(_ pixels: [UInt32]) -> [UInt8] {
+    pixels.flatMap { pixel in (0..<4).map { UInt8(pixel >> (8 * UInt32($0)) & 0xff) } }
+}

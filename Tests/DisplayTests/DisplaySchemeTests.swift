@@ -32,7 +32,8 @@ struct DisplaySchemeTests {
         #expect(try harness.write(frame, Array(all[5000..<(byteCount + 3000)]), at: 5000) == byteCount - 2000)
         let mixed = Array(bytes(second)[..<3000]) + bytes(first)[3000...]
         #expect(try harness.read(frame, byteCount) == mixed)
-        #expect(try harness.write(frame, Array(bytes(second)[3000...]), at: UInt64(byteCount + 3000)) == byteCount - 3000)
+        #expect(
+            try harness.write(frame, Array(bytes(second)[3000...]), at: UInt64(byteCount + 3000)) == byteCount - 3000)
         #expect(try harness.picture().pixels == second)
     }
 
@@ -97,13 +98,16 @@ struct DisplaySchemeTests {
             #expect(events.map(\.line) == [line + "\n"])
             #expect(InputEvent(events[0].bytes[...]) == events[0])
         }
-        #expect(InputEvent(.mouse, 0x0102, -2).bytes == [2, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0xfe] + [UInt8](repeating: 0xff, count: 7))
+        #expect(
+            InputEvent(.mouse, 0x0102, -2).bytes == [2, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0xfe]
+                + [UInt8](repeating: 0xff, count: 7))
         for bad in ["key 97", "mouse 1 2 3", "nothing", "mouse a b", "key 1 999 1", "key 1 1 2", "event 1"] {
             #expect(InputEvent.events(line: bad) == nil)
         }
         // In one way, out the other; byte by byte too.
         try harness.write("0/input.raw", "")
-        try harness.write(try harness.find("0/input.raw"), InputEvent(.mouse, 7, 8).bytes + InputEvent(.button, 1).bytes)
+        try harness.write(
+            try harness.find("0/input.raw"), InputEvent(.mouse, 7, 8).bytes + InputEvent(.button, 1).bytes)
         #expect(throws: Errno.invalidArgument) { try harness.write("0/input.raw", "short") }
         let input = try harness.find("0/input")
         var line: [UInt8] = []
@@ -166,8 +170,12 @@ struct DisplaySchemeTests {
         try harness.write("0/text", "\u{1b}[?25l")
         let low = try harness.open("window/l/10/20/30/20/low", handle: 11)
         let high = try harness.open("window/lt/20/30/30/20/high", handle: 12)
-        try harness.write(try harness.find("windows/\(UInt32(truncatingIfNeeded: low))"), bytes([UInt32](repeating: 0xff11_2233, count: 600)))
-        try harness.write(try harness.find("windows/\(UInt32(truncatingIfNeeded: high))"), bytes([UInt32](repeating: 0x80ff_ffff, count: 600)))
+        try harness.write(
+            try harness.find("windows/\(UInt32(truncatingIfNeeded: low))"),
+            bytes([UInt32](repeating: 0xff11_2233, count: 600)))
+        try harness.write(
+            try harness.find("windows/\(UInt32(truncatingIfNeeded: high))"),
+            bytes([UInt32](repeating: 0x80ff_ffff, count: 600)))
         func pixel(_ x: Int, _ y: Int) throws -> UInt32 { try harness.picture().pixels[y * 200 + x] }
         #expect(try pixel(9, 20) == 0xff00_0000)
         #expect(try pixel(10, 20) == 0xff11_2233)
@@ -184,7 +192,9 @@ struct DisplaySchemeTests {
         #expect(try harness.read(low, 240).count == 3 * 24)
         try harness.write("0/input", "mouse 105 55\nbutton 1\nkey 97 30 1\n")
         let events = try harness.read(low, 240)
-        #expect(events == InputEvent(.mouse, 5, 5).bytes + InputEvent(.focus, 1).bytes + InputEvent(.button, 1).bytes + InputEvent.key(97, scancode: 30, isPressed: true).bytes)
+        #expect(
+            events == InputEvent(.mouse, 5, 5).bytes + InputEvent(.focus, 1).bytes + InputEvent(.button, 1).bytes
+                + InputEvent.key(97, scancode: 30, isPressed: true).bytes)
         // They survive as long as they are open.
         let before = try harness.picture().pixels
         try harness.restart(adopting: [(low, 11), (high, 12)])

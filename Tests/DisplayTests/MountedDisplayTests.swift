@@ -64,11 +64,13 @@ private final class MountedDisplay {
     }
 
     func write(_ path: String, _ text: String) throws {
-        try SystemCall.write(text: text, to: try open(path, O_WRONLY | O_TRUNC).rawValue)
+        let file = try open(path, O_WRONLY | O_TRUNC)
+        try SystemCall.write(text: text, to: file.rawValue)
     }
 
     func contents(_ path: String) throws -> [UInt8] {
-        try SystemCall.readToEnd(try open(path, O_RDONLY).rawValue, limit: 1 << 24)
+        let file = try open(path, O_RDONLY)
+        return try SystemCall.readToEnd(file.rawValue, limit: 1 << 24)
     }
 
     func picture(_ display: Int = 0) throws -> [UInt32] { try decodePNG(try contents("\(display)/screen.png")).pixels }
@@ -179,7 +181,9 @@ struct MountedDisplayTests {
                 var bytes = [UInt8](repeating: 0, count: count)
                 var done = 0
                 while done < count {
-                    let part = unsafe bytes.withUnsafeMutableBytes { unsafe read(viewer.rawValue, $0.baseAddress.map { unsafe $0 + done }, count - done) }
+                    let part = unsafe bytes.withUnsafeMutableBytes {
+                        unsafe read(viewer.rawValue, $0.baseAddress.map { unsafe $0 + done }, count - done)
+                    }
                     guard part > 0 else { throw Errno.connectionReset }
                     done += part
                 }

@@ -105,7 +105,8 @@ struct TerminalTests {
         let alphabet = Array("\u{1b}\u{1b}[[;?019HJKLMPX@ABCDGSTrmhlnbgsuc()#8\n\r\t\u{8}aé漢Z78ED".utf8)
         for _ in 0..<20_000 {
             let word = random.next()
-            terminal.take(word % 8 == 0 ? UInt8(truncatingIfNeeded: word >> 8) : alphabet[Int(word >> 8) % alphabet.count])
+            terminal.take(
+                word % 8 == 0 ? UInt8(truncatingIfNeeded: word >> 8) : alphabet[Int(word >> 8) % alphabet.count])
         }
         #expect(terminal.cells.count == terminal.columns * terminal.rows)
         var bytes = terminal.encoded
@@ -120,9 +121,8 @@ struct TerminalTests {
     }
 
     @Test func everyCharacterOfTheFontIsDrawn() throws {
-        let state = try SharedMapping(
-            SharedMemory.create(name: "pixels", byteCount: 160 * 32 * 4).rawValue, byteCount: 160 * 32 * 4,
-            writable: true)
+        let file = try SharedMemory.create(name: "pixels", byteCount: 160 * 32 * 4)
+        let state = try SharedMapping(file.rawValue, byteCount: 160 * 32 * 4, writable: true)
         let size = try #require(PixelSize(width: 160, height: 32))
         let pixels = PixelArea(state, at: 0, size)
         let terminal = terminal(20, 2, "\u{1b}[?25l\u{1b}[31mA\u{1b}[4m \u{1b}[0m█")

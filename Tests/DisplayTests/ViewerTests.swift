@@ -77,7 +77,9 @@ struct ViewerTests {
         var viewer = Viewer(harness)
         _ = try viewer.begin()
         // In pieces, as they come.
-        for byte in [4, 1, 0, 0, 0, 0, 0, 0x61, 4, 0, 0, 0, 0, 0, 0, 0x61, 5, 1, 0, 7, 0, 9, 5, 8, 0, 7, 0, 9] as [UInt8] {
+        for byte in [4, 1, 0, 0, 0, 0, 0, 0x61, 4, 0, 0, 0, 0, 0, 0, 0x61, 5, 1, 0, 7, 0, 9, 5, 8, 0, 7, 0, 9]
+            as [UInt8]
+        {
             _ = try viewer.say([byte])
         }
         _ = try viewer.say([6, 0, 0, 0, 0, 0, 0, 2, 0x68, 0xe9])
@@ -127,6 +129,9 @@ struct ViewerTests {
         #expect(output == [0x8a, 0])
         #expect(try socket.takeFrames([0x88, 0x80, 0, 0, 0, 0], &output) == nil)
         #expect(throws: ViewerFault.self) { try socket.takeFrames([0x82, 0x02, 1, 1], &output) }
-        #expect(WebSocket.frame(2, [UInt8](repeating: 0, count: 70000)).prefix(10) == [0x82, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70])
+        #expect(
+            WebSocket.frame(2, [UInt8](repeating: 0, count: 70000)).prefix(10) == [
+                0x82, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70,
+            ])
     }
 }

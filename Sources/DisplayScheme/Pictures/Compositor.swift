@@ -126,7 +126,7 @@ struct Canvas {
         var result: UInt32 = 0xff00_0000
         for shift in [UInt32(0), 8, 16] {
             let mixed = (pixel >> shift & 0xff) * opacity + (below >> shift & 0xff) * (255 - opacity)
-            result |= (mixed + 127) / 255 << shift
+            result |= ((mixed + 127) / 255) << shift
         }
         return result
     }

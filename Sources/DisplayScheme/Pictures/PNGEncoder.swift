@@ -3,7 +3,9 @@ import CPNG
 /// Pictures as PNG.
 enum PNGEncoder {
     /// A bound of the bytes that a picture of this size can become.
-    static func byteLimit(_ size: PixelSize) -> Int { size.pixelCount * 3 + size.height * 8 + size.byteCount / 256 + 65536 }
+    static func byteLimit(_ size: PixelSize) -> Int {
+        size.pixelCount * 3 + size.height * 8 + size.byteCount / 256 + 65536
+    }
 
     /// The picture as a PNG file without opacity; nil if there is no memory.
     static func encode(_ picture: Picture) -> [UInt8]? {

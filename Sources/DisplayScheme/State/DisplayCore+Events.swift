@@ -110,7 +110,8 @@ extension DisplayCore {
         return true
     }
 
-    private mutating func moveWindow(_ drag: (window: UInt32, x: Int, y: Int), _ pointer: DisplayState.Pointer) -> Bool {
+    private mutating func moveWindow(_ drag: (window: UInt32, x: Int, y: Int), _ pointer: DisplayState.Pointer) -> Bool
+    {
         guard let index = state.windows.firstIndex(where: { $0.id == drag.window }) else {
             self.drag = nil
             return false

@@ -42,8 +42,9 @@ struct DisplayCore {
     ///   - incarnation: which start of the server this is: so that no number of a window comes twice.
     ///   - size: the size of display 0 when it is made.
     ///   - owner: its user and group.
-    init(_ memory: DisplayMemory, incarnation: UInt32 = 1, size: PixelSize = .standard, owner: (UInt32, UInt32) = (0, 0))
-    {
+    init(
+        _ memory: DisplayMemory, incarnation: UInt32 = 1, size: PixelSize = .standard, owner: (UInt32, UInt32) = (0, 0)
+    ) {
         self.memory = memory
         lastWindow = incarnation << 16
         state = memory.state() ?? DisplayState()
