@@ -215,6 +215,7 @@ let package = Package(
         .executableTarget(
             name: "posix-checks", dependencies: ["PosixChecks"], path: "Tests/PosixChecks/Command",
             swiftSettings: callsOfC),
+        .executableTarget(name: "bench-display", path: "Tests/Benchmarks/Display", swiftSettings: callsOfC),
         .executableTarget(
             name: "bench-mount", dependencies: ["CPosix", argumentParser], path: "Tests/Benchmarks/Mount",
             swiftSettings: callsOfC),
