@@ -35,7 +35,10 @@ private final class MountedDisplay {
         var display = MemberConfiguration(
             name: "display", executablePath: try Self.program("scheme-display"), manifest: .display)
         display.settings = [("size", "320x200")]
-        display.descriptors = [("vnc", try SystemCall.listen(atPath: "\(folder)/vnc"))]
+        display.descriptors = [
+            ("vnc", try SystemCall.listen(atPath: "\(folder)/vnc")),
+            ("web", try SystemCall.listen(atPath: "\(folder)/web")),
+        ]
         var router = MemberConfiguration(
             name: "router", executablePath: try Self.program("saltbridge-router"), manifest: .router)
         router.settings = [("root", "display")]
@@ -162,6 +165,30 @@ struct MountedDisplayTests {
         #expect(unsafe read(window.rawValue, &record, 24) == 24)
         #expect(record == InputEvent(.focus, 1).bytes)
         unsafe munmap(mapped, byteCount)
+    }
+
+    /// A browser gets the page, and over a web socket what a viewer gets.
+    @Test func aBrowserConnects() throws {
+        let display = try MountedDisplay()
+        for _ in 0..<2 {
+            let page = try SystemCall.connect(toPath: "\(display.folder)/web")
+            try SystemCall.write(text: "GET / HTTP/1.1\r\nHost: x\r\n\r\n", to: page.rawValue)
+            let answer = String(decoding: try SystemCall.readToEnd(page.rawValue, limit: 1 << 20), as: UTF8.self)
+            #expect(answer.hasPrefix("HTTP/1.1 200 OK\r\n"))
+            #expect(answer.hasSuffix(ViewerPage.html))
+            let socket = try SystemCall.connect(toPath: "\(display.folder)/web")
+            let request = "GET /0 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n"
+            try SystemCall.write(text: request, to: socket.rawValue)
+            var heard: [UInt8] = []
+            let end = Array("\r\n\r\n".utf8) + [0x82, 12] + Array("RFB 003.008\n".utf8)
+            while heard.suffix(end.count) != end[...] {
+                var part = [UInt8](repeating: 0, count: 1)
+                try #require(unsafe read(socket.rawValue, &part, 1) == 1)
+                heard += part
+            }
+            #expect(String(decoding: heard, as: UTF8.self).contains("Sec-WebSocket-Accept: \(WebSocket.accept("abc"))"))
+            try display.kill()
+        }
     }
 
     /// A minimal viewer over the socket: it sees the pixels, types, and finds everything again when it connects to the next server.
