@@ -26,13 +26,14 @@ public enum Terminal {
         var quiet = saved
         quiet.c_lflag &= ~tcflag_t(ECHO | ICANON | ISIG)
         quiet.c_iflag |= tcflag_t(ICRNL)
-        try unsafe SystemCall.writeAll(descriptor, Array(prompt.utf8).span.bytes)
+        // Before the prompt: who answers as soon as it is there must not see the answer, nor lose it.
         try SystemCall.retrying { unsafe tcsetattr(descriptor, TCSAFLUSH, &quiet) }
         defer {
             _ = unsafe tcsetattr(descriptor, TCSAFLUSH, &saved)
             let newline: [UInt8] = [0x0A]
             try? unsafe SystemCall.writeAll(descriptor, newline.span.bytes)
         }
+        try unsafe SystemCall.writeAll(descriptor, Array(prompt.utf8).span.bytes)
         var line: [UInt8] = []
         while true {
             var byte: [UInt8] = [0]
@@ -44,6 +45,8 @@ public enum Terminal {
             case 0x03, 0x1C: return .interrupted
             case 0x04: if line.isEmpty { return .ended }
             case 0x15: line.removeAll()
+            // Ctrl-Z would stop the program anywhere else: no part of a password.
+            case 0x1A: continue
             case 0x08, 0x7F:
                 // A whole UTF-8 sequence.
                 while let last = line.popLast(), last & 0xC0 == 0x80 {}

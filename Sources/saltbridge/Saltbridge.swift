@@ -34,8 +34,21 @@ struct Saltbridge: ParsableCommand {
                 ]),
         ])
 
+    /// The position of the first argument that isn't UTF-8: its text would name something else.
+    private static func firstBrokenArgument() -> Int? {
+        let arguments = unsafe CommandLine.unsafeArgv
+        return (1..<max(1, Int(CommandLine.argc))).first { position in
+            guard let argument = unsafe arguments[position] else { return false }
+            return unsafe String(validatingCString: argument) == nil
+        }
+    }
+
     /// Runs the command that the arguments name, and ends with its exit code.
     static func main() {
+        if let position = firstBrokenArgument() {
+            Console.printError("saltbridge: argument \(position) is not UTF-8; names in a RedoxFS are")
+            Glibc.exit(CommandLine.arguments.dropFirst().first == "fsck" ? 16 : 2)
+        }
         if let code = MountHelper.run(CommandLine.arguments) { Glibc.exit(code) }
         Glibc.exit(CommandRunner.run(Saltbridge.self, Array(CommandLine.arguments.dropFirst())))
     }

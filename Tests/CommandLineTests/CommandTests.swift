@@ -62,6 +62,38 @@ import Testing
         #expect(try bench.run("help", "export").text.contains("tar"))
     }
 
+    @Test func archivesFillNewFileSystems() throws {
+        let bench = try Workbench()
+        let first = bench.file("first.img")
+        try bench.makeTree("source")
+        try bench.run("mkfs", first, "--size", "64M", "--from", bench.file("source"))
+        let archive = try bench.run("export", first, "-").output
+        try bench.write("archive.tar", archive)
+        let listed = try bench.run("ls", first, "-R").text
+        for (number, source) in ["-", bench.file("archive.tar")].enumerated() {
+            let image = bench.file("\(number).img")
+            try bench.run("mkfs", image, "--size", "64M", "--from-tar", source, input: source == "-" ? archive : [])
+            #expect(try bench.run("ls", image, "-R").text == listed)
+        }
+        try bench.fail(1, "mkfs", bench.file("no.img"), "--size", "8M", "--from-tar", bench.file("missing"))
+        try bench.fail(2, "mkfs", bench.file("no.img"), "--from-tar", "-", "--from", bench.file("source"))
+        #expect(throws: Errno.noSuchFileOrDirectory) { _ = try SystemCall.statusAt(AT_FDCWD, bench.file("no.img")) }
+    }
+
+    @Test func whatCannotBeIsSaid() throws {
+        let bench = try Workbench()
+        let image = bench.file("disk.img")
+        try bench.run("mkfs", image, "--size", "8M")
+        #expect(try bench.fail(1, "passwd", image).errors.contains("not encrypted"))
+        #expect(try bench.fail(1, "rm", image, "-r", "/").errors.contains("root"))
+        // The shell makes the byte, which a string here can't hold.
+        let shell = BuiltProgram(path: "/bin/sh")
+        let result = try shell.run(
+            ["-c", "exec \"$0\" mkdir \"$1\" \"$(printf '/a\\377')\"", bench.tool.path, image], in: bench.directory)
+        #expect(result.status == 2 && result.errors.contains("argument 3 is not UTF-8"))
+        #expect(try bench.run("ls", image).lines.isEmpty)
+    }
+
     @Test func whatIsThereIsNotOverwritten() throws {
         let bench = try Workbench()
         let image = bench.file("disk.img")

@@ -99,6 +99,41 @@ import Testing
         #expect(try surgeon.repair().after.isClean)
     }
 
+    /// Eight free blocks are left, or nothing is written: with fewer the file system could not be changed any more.
+    @Test(arguments: [14, 15])
+    func roomIsLeft(_ shared: Int) throws {
+        let surgeon = try Surgeon(.full)
+        // A file claims blocks of the record of the one before, each for a record of its own: all must be copied.
+        let base = try surgeon.pointer(Surgeon.slot(5, 0)).address.number
+        var pointers: [BlockPointer] = []
+        for number in base..<base + UInt64(shared) {
+            let block = try surgeon.read(number)
+            pointers.append(
+                BlockPointer(address: BlockAddress(number: number, level: 0), hash: SeaHash.hash(block.rawBytes)))
+        }
+        try surgeon.edit(Surgeon.node(6)) { bytes in
+            for (index, pointer) in pointers.enumerated() {
+                bytes.setPointer(pointer, at: 128 + (index + 1) * 16)
+            }
+            bytes.set64(UInt64(shared + 1) << 17, at: 14)
+            bytes.set64(UInt64(33 + shared), at: 22)
+        }
+        let before = try surgeon.device.readBytes(at: 0, count: Int(surgeon.device.byteCount))
+        if shared == 14 {
+            let report = try surgeon.repair(fallsBack: false)
+            #expect(report.after.isClean && report.after.free == 8)
+            return
+        }
+        var message = ""
+        do {
+            _ = try surgeon.repair(fallsBack: false)
+        } catch {
+            message = "\(error)"
+        }
+        #expect(message.contains("7 blocks free, at least 8"))
+        #expect(try surgeon.device.readBytes(at: 0, count: before.count) == before)
+    }
+
     // MARK: What is lost and what is not
 
     @Test func lostRecordsBecomeHolesAndAreNamed() throws {

@@ -46,6 +46,9 @@ extension RuleCase {
         RuleCase(.nodeTimeInvalid) { surgeon in
             try surgeon.edit(Surgeon.node(SmallTree.inlineFile)) { $0.set32(1_000_000_000, at: 50) }
         },
+        RuleCase(.nodeSecondsInvalid) { surgeon in
+            try surgeon.edit(Surgeon.node(SmallTree.inlineFile)) { $0.set64(UInt64(bitPattern: -5), at: 42) }
+        },
         RuleCase(.nodeOrphaned) { surgeon in
             try surgeon.editList(SmallTree.list(SmallTree.many)) { entries in
                 entries.removeAll { $0.node == SmallTree.otherFile }
@@ -115,6 +118,12 @@ extension RuleCase {
         RuleCase(.releasedDirectoryNotEmpty) { surgeon in
             try surgeon.editList(SmallTree.list(1)) { $0.removeAll { $0.node == SmallTree.deep } }
             try surgeon.placeReleaseList([SmallTree.deep])
+        },
+        RuleCase(.releaseListLong) { surgeon in
+            try surgeon.placeReleaseList([])
+            var bytes = [UInt8](repeating: 0, count: 4096)
+            bytes.setPointer(try surgeon.pointer(Surgeon.releaseList), at: 0)
+            try surgeon.place(Surgeon.releaseList, bytes)
         },
         RuleCase(.releasedNodeLinks) { surgeon in
             try surgeon.editList(SmallTree.list(SmallTree.many)) { $0.removeAll { $0.node == SmallTree.otherFile } }

@@ -30,6 +30,26 @@ extension RuleCase {
     ]
 
     static let pointers: [RuleCase] = [
+        RuleCase(.nullPointerLevels, "list") { surgeon in
+            let null = BlockPointer(address: BlockAddress(number: 0, level: 1), hash: 0)
+            try surgeon.setPointer(Surgeon.slot(SmallTree.twoRecords, 130), null)
+        },
+        RuleCase(.nullPointerLevels, "list below a list", image: .sparse) { surgeon in
+            let null = BlockPointer(address: BlockAddress(number: 0, level: 3, decompressedLevel: 4), hash: 5)
+            let slot = (192..<248).first { (try? surgeon.pointer(Surgeon.slot(3, $0)).isNull) == false } ?? 192
+            let list = Surgeon.slot(3, slot)
+            let free = (0..<256).first { (try? surgeon.pointer(list + [$0 * 16]).isNull) == true } ?? 0
+            try surgeon.setPointer(list + [free * 16], null)
+        },
+        RuleCase(.nullPointerLevels, "tree") { surgeon in
+            let null = BlockPointer(address: BlockAddress(number: 0, level: 2), hash: 0)
+            try surgeon.setPointer(Surgeon.tree(1, level: 3) + [7 * 16], null)
+        },
+        RuleCase(.nullPointerLevels, "release list") { surgeon in
+            try surgeon.editHeader {
+                $0.releaseList = BlockPointer(address: BlockAddress(number: 0, level: 1), hash: 0)
+            }
+        },
         RuleCase(.pointerOutOfRange, "record") { surgeon in
             let place = Surgeon.slot(SmallTree.twoRecords, 1)
             let old = try surgeon.pointer(place)

@@ -186,6 +186,22 @@ private func archive(_ directory: TemporaryDirectory, _ entries: [(TreeEntry, [U
         }
     }
 
+    @Test func accessControlListsAreUnderstoodAsText() throws {
+        let text = "user::rw-\nuser:1000:rw-:1000\nuser:root:r--,group::r-x,group:7:---\nmask::rw-,other::r--#effective"
+        let value = try #require(AccessControlText.attributeValue(text))
+        let entries: [[UInt8]] = [
+            [2, 0, 0, 0], [1, 0, 6, 0, 255, 255, 255, 255], [2, 0, 4, 0, 0, 0, 0, 0], [2, 0, 6, 0, 0xE8, 3, 0, 0],
+            [4, 0, 5, 0, 255, 255, 255, 255], [8, 0, 0, 0, 7, 0, 0, 0], [16, 0, 6, 0, 255, 255, 255, 255],
+            [32, 0, 4, 0, 255, 255, 255, 255],
+        ]
+        #expect(value == entries.flatMap { $0 })
+        for bad in ["", "user::rw-", "nonsense", "user::rwq,group::r--,other::r--", "user::r--,group::r--,other:5:r--"]
+        {
+            #expect(AccessControlText.attributeValue(bad) == nil, "\(bad)")
+        }
+        #expect(AccessControlText.attributeValue("user::r--,user:nobody by that name:r--,group::r--,other::r--") == nil)
+    }
+
     @Test func namesThatLeadOutAreRefused() throws {
         let directory = try TemporaryDirectory()
         for name in ["../x", "a/../../x", "a/.."] {

@@ -20,6 +20,8 @@ public enum CheckError: Error, Sendable {
     case generationNotWhole(Generation, reason: String)
     /// There is no room for what has to be written.
     case noSpace(needed: UInt64, available: UInt64)
+    /// The repaired file system would have so few free blocks that nothing in it could be changed any more.
+    case wouldBeFull(free: UInt64, needed: UInt64)
     /// The device is open for reading only.
     case readOnly
     /// The faults are such that no repair leads to a file system without them; nothing was written.
@@ -48,6 +50,10 @@ extension CheckError: CustomStringConvertible {
             return "generation \(generation) can't be read in full any more: \(reason)"
         case .noSpace(let needed, let available):
             return "no room: \(needed) blocks are needed, \(available) are free"
+        case .wouldBeFull(let free, let needed):
+            return
+                "no room: repaired it would have \(free) blocks free, at least \(needed) are needed to change anything; "
+                + "nothing was written"
         case .readOnly: return "the image is open for reading only"
         case .notRepairable(let remaining):
             return "can't be repaired; nothing was written. First remaining fault: "

@@ -37,7 +37,7 @@ public struct CheckOptions: Sendable {
 public struct CheckProgress: Sendable {
     /// What is being done.
     public enum Phase: String, Sendable {
-        case allocationLog, nodes, directories, data, repair
+        case allocationLog, nodes, directories, data, repair, blocks
     }
     /// What is being done.
     public var phase: Phase

@@ -43,6 +43,10 @@ public struct CheckReport: Sendable {
     /// Whether nothing is lost or contradictory; leaks and benign findings don't matter for that.
     public var isConsistent: Bool { (severity ?? .benign) < .inconsistency }
 
+    /// Whether there is something that a repair should mend: anything but benign findings. A leak loses no content, but
+    /// its space stays lost until a repair reclaims it.
+    public var needsRepair: Bool { (severity ?? .benign) >= .leak }
+
     /// How many findings of a severity there are.
     public func count(of severity: Severity) -> Int {
         counts.reduce(0) { $1.key.severity == severity ? $0 + $1.value : $0 }

@@ -15,7 +15,7 @@ extension Checker {
             return
         }
         if !fields.isInline {
-            guard let mapped = checkRecords(bytes, fields, node: node) else { return }
+            guard let mapped = checkRecords(bytes, fields, node: node, block: block) else { return }
             blocks += mapped
         }
         if attributes == nil { return }
@@ -47,6 +47,11 @@ extension Checker {
         }
         for time in [fields.creation, fields.modification, fields.access] where time.nanoseconds > 999_999_999 {
             findings.add(.nodeTimeInvalid, block: block, node: node, "\(time.nanoseconds) nanoseconds")
+            damage[node].hasWrongFields = true
+            break
+        }
+        for time in [fields.creation, fields.modification, fields.access] where time.seconds > UInt64(Int64.max) {
+            findings.add(.nodeSecondsInvalid, block: block, node: node, "\(time.seconds) seconds")
             damage[node].hasWrongFields = true
             break
         }

@@ -17,13 +17,22 @@ struct RecordMap {
 extension Checker {
     /// Checks all pointers of a node without inline data; returns how many blocks they name, nil
     /// if that isn't known.
-    mutating func checkRecords(_ bytes: RawSpan, _ fields: NodeFields, node: UInt32) -> UInt64? {
+    mutating func checkRecords(
+        _ bytes: RawSpan, _ fields: NodeFields, node: UInt32, block: UInt64
+    ) -> UInt64? {
         let level = min(fields.recordLevel, Limits.maximumRecordLevel)
         guard let layout = try? RecordLayout(recordLevel: level) else { return nil }
         var map = RecordMap(node: node, recordLevel: level, recordCount: layout.recordCount(size: fields.size))
         for slot in 0..<RecordLayout.nodePointerCount {
             let pointer = NodeFields.pointer(bytes, slot)
-            if pointer.isNull { continue }
+            if pointer.isNull {
+                if RecordLayout.depth(ofSlot: slot) > 0,
+                    checkNull(pointer, of: "pointer \(slot)", block: block, node: node)
+                {
+                    damage[node].hasSurplusPointers = true
+                }
+                continue
+            }
             checkMapPointer(
                 pointer, &map, depth: RecordLayout.depth(ofSlot: slot), first: RecordLayout.firstRecord(ofSlot: slot))
         }
@@ -76,7 +85,12 @@ extension Checker {
         var isEmpty = true
         for index in 0..<ListBlock.pointerCount {
             let pointer = ListBlock.pointer(bytes, index)
-            if pointer.isNull { continue }
+            if pointer.isNull {
+                if depth > 1, checkNull(pointer, of: "pointer \(index) of a list", block: block, node: map.node) {
+                    damage[map.node].hasSurplusPointers = true
+                }
+                continue
+            }
             isEmpty = false
             checkMapPointer(pointer, &map, depth: depth - 1, first: first + UInt64(index) * step)
         }

@@ -5,9 +5,10 @@ extension Checker {
     mutating func checkReleaseList() {
         var pointer = roots.releaseList
         var position = 0
+        var second: UInt64?
+        checkNull(pointer, of: "the header's release list", block: roots.generation.ringBlock)
         while !pointer.isNull {
             if claim(pointer, of: "block \(position) of the release list") != nil {
-                damage.releaseListIsWrong = true
                 break
             }
             do throws(BlockReader.Fault) {
@@ -18,41 +19,42 @@ extension Checker {
                         checkReleased(node, block: pointer.address.number)
                     }
                 }
+                if position == 1 {
+                    second = pointer.address.number
+                }
                 pointer = BlockPointer(buffer.bytes, at: 0)
                 position += 1
             } catch {
                 findings.add(
                     .releaseListUnreadable, block: pointer.address.number,
                     "block \(position) of the release list: \(error)")
-                damage.releaseListIsWrong = true
                 break
             }
+        }
+        if let second {
+            findings.add(.releaseListLong, block: second, "it has \(position) blocks")
         }
     }
 
     private mutating func checkReleased(_ node: UInt32, block: UInt64) {
         guard let index = nodes.index(of: node) else {
             findings.add(.releaseEntryDangling, block: block, node: node, "node \(node) is not there")
-            damage.releaseListIsWrong = true
             return
         }
         guard !nodes[index].marks.contains(.released) else {
             findings.add(.releaseEntryTwice, block: block, node: node, "node \(node) is listed again")
-            damage.releaseListIsWrong = true
             return
         }
         guard nodes[index].references == 0, node != NodeID.root.rawValue else {
             findings.add(
                 .releaseEntryNamed, block: block, node: node,
                 "node \(node) has \(nodes[index].references) names, and would be deleted")
-            damage.releaseListIsWrong = true
             return
         }
         if nodes[index].marks.contains(.hasEntries) {
             findings.add(
                 .releasedDirectoryNotEmpty, block: block, node: node, "directory \(node) has entries, and would be lost"
             )
-            damage.releaseListIsWrong = true
             damage.orphans.append(node)
             return
         }

@@ -51,7 +51,12 @@ extension Checker {
                 }
                 continue
             }
-            if pointer.isNull { continue }
+            if pointer.isNull {
+                if level > 0, checkNull(pointer, of: "pointer \(index) of tree level \(level)", block: block) {
+                    damage.treeBlocks.insert(position)
+                }
+                continue
+            }
             pointers += 1
             let child = prefix | UInt32(index) << UInt32(level * 8)
             let what = level == 0 ? "the tree's pointer to node \(child)" : "a pointer of tree level \(level)"

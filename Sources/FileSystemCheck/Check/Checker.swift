@@ -108,6 +108,18 @@ struct Checker {
         return nil
     }
 
+    /// Looks at a null pointer to metadata: one that carries a level is as good as none, but the reference takes
+    /// the level for that of a new block there, and fails. Returns whether it does.
+    @discardableResult
+    mutating func checkNull(
+        _ pointer: BlockPointer, of what: @autoclosure () -> String, block: UInt64, node: UInt32? = nil
+    ) -> Bool {
+        guard pointer.isNull, pointer.address.level != 0 || pointer.address.isCompressed else { return false }
+        findings.add(
+            .nullPointerLevels, block: block, node: node, "\(what()) is null with level \(pointer.address.level)")
+        return true
+    }
+
     /// Follows the pointers and hands each block with its index to `body`; what can't be read is reported by `lost`.
     ///
     /// Each pointer must have been claimed.

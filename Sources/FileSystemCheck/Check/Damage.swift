@@ -50,7 +50,6 @@ struct Damage: Sendable {
     var ringBlocks: Set<UInt64> = []
     /// Whether the header itself must change.
     var headerIsWrong = false
-    var releaseListIsWrong = false
 
     subscript(node: UInt32) -> NodeDamage {
         get { nodes[node] ?? NodeDamage() }

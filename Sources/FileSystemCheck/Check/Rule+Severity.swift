@@ -2,14 +2,14 @@ extension Rule {
     /// How much a breach of the rule matters.
     public var severity: Severity {
         switch self {
-        case .headerTorn, .headerForeign, .treeBlockEmpty, .nodeBlocksTooHigh,
-            .nodeTimeInvalid, .listEmpty, .releasedNodeLinks, .extensionInvalid:
+        case .headerTorn, .headerForeign, .nullPointerLevels, .treeBlockEmpty, .nodeBlocksTooHigh,
+            .nodeTimeInvalid, .listEmpty, .releasedNodeLinks, .releaseListLong, .extensionInvalid:
             .benign
         case .blockLeaked, .recordsBeyondEnd:
             .leak
         case .headerMisplaced, .headerSizeWrong, .treeBitmapWrong, .treeReservedSlotUsed, .nodeModeInvalid,
             .nodeLinksWrong, .nodeBlocksTooLow, .nodeRecordLevelInvalid, .nodeFlagsInvalid, .nodeSizeInvalid,
-            .nodeOrphaned, .recordLevelInvalid, .directoryPointersInvalid, .directorySizeWrong,
+            .nodeSecondsInvalid, .nodeOrphaned, .recordLevelInvalid, .directoryPointersInvalid, .directorySizeWrong,
             .directoryNotCleared, .directoryLinkedTwice, .directoryCycle, .hashTreeBlockEmpty,
             .hashTreeOrderWrong, .hashTreeKeyWrong, .entryMisplaced, .entryDangling, .nameInvalid, .nameDuplicate,
             .releaseEntryDangling, .releaseEntryNamed, .releaseEntryTwice, .releasedDirectoryNotEmpty:
@@ -44,6 +44,7 @@ extension Rule {
         case .generationNotWhole: "the metadata of the newest generation can be read"
         case .pointerOutOfRange: "a pointer points into the file system, behind the header ring"
         case .pointerLevelInvalid: "the level of a pointer fits what it points to"
+        case .nullPointerLevels: "a null pointer to metadata has no level, which the reference trips over"
         case .blockUsedTwice: "a block has one owner"
         case .blockUsedAndFree: "a block in use is not free"
         case .blockLeaked: "a block is either in use or free"
@@ -63,6 +64,7 @@ extension Rule {
         case .nodeFlagsInvalid: "a node has known flags only, a directory none"
         case .nodeSizeInvalid: "a node's size is one that its records can reach"
         case .nodeTimeInvalid: "nanoseconds are below 1,000,000,000"
+        case .nodeSecondsInvalid: "a time's seconds fit 63 bits: the reference knows none before 1970"
         case .nodeOrphaned: "a node has a name or waits on the release list"
         case .listUnreadable: "a list of pointers can be read and has the hash of its pointer"
         case .listEmpty: "a list without pointers is freed"
@@ -96,6 +98,7 @@ extension Rule {
         case .releaseEntryTwice: "a node is on the release list once"
         case .releasedDirectoryNotEmpty: "a directory on the release list is empty"
         case .releasedNodeLinks: "a node on the release list has no links"
+        case .releaseListLong: "the release list is one block: the reference loses its way in longer ones"
         case .extensionInvalid: "an extension of a node can be decoded"
         case .attributesUnreadable: "a block of extended attributes can be read and has the hash of its pointer"
         case .attributesInvalid: "extended attributes can be decoded"

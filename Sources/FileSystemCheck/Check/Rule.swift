@@ -12,6 +12,7 @@ public enum Rule: String, Sendable, CaseIterable, Codable {
     // Pointers and blocks in general.
     case pointerOutOfRange
     case pointerLevelInvalid
+    case nullPointerLevels
     case blockUsedTwice
     case blockUsedAndFree
     case blockLeaked
@@ -35,6 +36,7 @@ public enum Rule: String, Sendable, CaseIterable, Codable {
     case nodeFlagsInvalid
     case nodeSizeInvalid
     case nodeTimeInvalid
+    case nodeSecondsInvalid
     case nodeOrphaned
 
     // Records.
@@ -76,6 +78,7 @@ public enum Rule: String, Sendable, CaseIterable, Codable {
     case releaseEntryTwice
     case releasedDirectoryNotEmpty
     case releasedNodeLinks
+    case releaseListLong
 
     // Extension of a node.
     case extensionInvalid

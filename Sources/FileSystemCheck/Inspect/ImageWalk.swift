@@ -27,7 +27,14 @@ struct ImageWalk {
     /// The claims that lead to the present one, which is the last.
     private var chain: [BlockClaim] = []
 
-    init(reader: BlockReader) { self.reader = reader }
+    private let progress: (@Sendable (CheckProgress) -> Void)?
+    private var steps: UInt64 = 0
+
+    /// - Parameter progress: called every few thousand claims.
+    init(reader: BlockReader, progress: (@Sendable (CheckProgress) -> Void)? = nil) {
+        self.reader = reader
+        self.progress = progress
+    }
 
     /// Goes through tree, allocation log and release list; returns whether all of it could be read.
     mutating func walk(_ roots: Roots, _ visitor: Visitor) -> Bool {
@@ -87,6 +94,8 @@ struct ImageWalk {
     private mutating func walk(_ claim: BlockClaim, _ visitor: Visitor) -> Bool {
         chain.append(claim)
         defer { chain.removeLast() }
+        steps &+= 1
+        if steps & 0xFFF == 0 { progress?(CheckProgress(phase: .blocks, done: steps, total: 0)) }
         if case .skip(let isWhole) = visitor.enter(claim, chain) { return isWhole }
         guard chain.count < Self.maximumDepth, let block = read(claim) else {
             visitor.leave(claim, false, false)

@@ -51,7 +51,7 @@ extension Inspector {
     func owners(of number: UInt64) -> [[BlockClaim]] {
         var chains: [[BlockClaim]] = []
         var visited = BlockBitmap(blockCount: reader.blockCount)
-        var walk = ImageWalk(reader: reader)
+        var walk = ImageWalk(reader: reader, progress: progress)
         _ = walk.walk(
             roots,
             ImageWalk.Visitor(enter: { claim, chain in

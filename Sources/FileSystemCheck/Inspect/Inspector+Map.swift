@@ -41,7 +41,7 @@ extension Inspector {
         var painted = painter
         let newest = newestModification()
         var age = DiskMap.Cell.older
-        var walk = ImageWalk(reader: reader)
+        var walk = ImageWalk(reader: reader, progress: progress)
         _ = walk.walk(
             roots,
             ImageWalk.Visitor(
@@ -65,7 +65,7 @@ extension Inspector {
     private func newestModification() -> Timespec {
         var newest = Timespec(seconds: .min)
         var visited = BlockBitmap(blockCount: reader.blockCount)
-        var walk = ImageWalk(reader: reader)
+        var walk = ImageWalk(reader: reader, progress: progress)
         _ = walk.walkTree(
             roots,
             ImageWalk.Visitor(

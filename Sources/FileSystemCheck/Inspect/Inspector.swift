@@ -8,6 +8,7 @@ public struct Inspector: Sendable {
     let header: Header
     let reader: BlockReader
     let roots: Roots
+    let progress: (@Sendable (CheckProgress) -> Void)?
 
     /// Opens the newest generation, or the one that the options name.
     public init(_ device: any BlockDevice, _ options: CheckOptions = CheckOptions()) throws(CheckError) {
@@ -15,6 +16,7 @@ public struct Inspector: Sendable {
         header = try image.header(of: options.generation)
         reader = image.reader(of: header)
         roots = Roots(header)
+        progress = options.progress
     }
 
     /// The generation that is looked at.

@@ -94,7 +94,7 @@ extension Inspector {
             }
             current = (0, 0, 0)
         }
-        var walk = ImageWalk(reader: reader)
+        var walk = ImageWalk(reader: reader, progress: progress)
         let isWhole = walk.walk(
             roots,
             ImageWalk.Visitor(

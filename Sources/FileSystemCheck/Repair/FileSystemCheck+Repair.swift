@@ -99,6 +99,7 @@ extension FileSystemCheck {
             var writer = BlockWriter(reader: reader, keeping: pin(pinned, used, blockCount: pinned.blockCount))
             let commit = RepairCommit(image: image, reader: reader, time: repair.time)
             let log = try commit.writeLog(&used, &writer)
+            try requireFreeBlocks(used, before: first)
             let header = try commit.makeHeader(tree: tree, log: log, releaseList: .null)
             var last = Checker(reader: reader, roots: Roots(header), options: quick)
             last.run()
@@ -107,6 +108,19 @@ extension FileSystemCheck {
             return (header, losses, attached.sorted())
         }
         throw .notRepairable(remaining: checker.findings.findings)
+    }
+
+    /// Free blocks that a file system needs to be of use: with fewer not even a removal can be committed, and the reference
+    /// can't be mounted.
+    static let leastFreeBlocks: UInt64 = 8
+
+    /// Refuses a result that has less room than is needed, unless it had no more before.
+    private static func requireFreeBlocks(_ used: BlockBitmap, before: Checker) throws(CheckError) {
+        let free = before.countBlocks { ~used.word($0) }
+        let formerly = before.countBlocks { before.free.word($0) & ~before.used.word($0) }
+        if free < leastFreeBlocks, free < formerly {
+            throw .wouldBeFull(free: free, needed: leastFreeBlocks)
+        }
     }
 
     /// Whether all records of the result can be read: the repair may have uncovered files that the first check didn't reach.

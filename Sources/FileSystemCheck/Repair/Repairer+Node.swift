@@ -38,6 +38,10 @@ extension Repairer {
         fields.recordLevel = min(fields.recordLevel, highest)
         for path in [\NodeFields.creation, \NodeFields.modification, \NodeFields.access] {
             fields[keyPath: path].nanoseconds = min(fields[keyPath: path].nanoseconds, 999_999_999)
+            // As a number with a sign it would lie before 1970, for which the format has 0.
+            if fields[keyPath: path].seconds > UInt64(Int64.max) {
+                fields[keyPath: path] = NodeFields.StoredTime(seconds: 0, nanoseconds: 0)
+            }
         }
         if !isDirectory {
             fields.size = min(fields.size, Checker.maximumSize(recordLevel: fields.recordLevel))
@@ -101,7 +105,6 @@ extension Repairer {
         var bytes = block.mutableBytes
         for slot in 0..<RecordLayout.nodePointerCount {
             let pointer = NodeFields.pointer(bytes.bytes, slot)
-            if pointer.isNull { continue }
             let new = try rewrite(
                 pointer, &map, depth: RecordLayout.depth(ofSlot: slot), first: RecordLayout.firstRecord(ofSlot: slot),
                 isShared: false)
@@ -115,6 +118,8 @@ extension Repairer {
     private mutating func rewrite(
         _ pointer: BlockPointer, _ map: inout MapRepair, depth: Int, first: UInt64, isShared: Bool
     ) throws(CheckError) -> BlockPointer {
+        // A null record may say how large it would be; a null list must not.
+        if pointer.isNull { return depth == 0 ? pointer : .null }
         let cut = RecordCut(firstRecord: first, depth: depth)
         if map.damage.lost.contains(cut) {
             map.lose(first, depth: depth)
@@ -139,7 +144,6 @@ extension Repairer {
         var isChanged = isShared
         for index in 0..<ListBlock.pointerCount {
             let old = ListBlock.pointer(bytes.bytes, index)
-            if old.isNull { continue }
             let new = try rewrite(
                 old, &map, depth: depth - 1, first: first + UInt64(index) * step, isShared: isShared)
             if new != old {

@@ -122,6 +122,8 @@ struct TreeEditor {
                 TreeBlock.setPointer(&bytes, index, pointer)
                 TreeBlock.setFull(&bytes, index, isFull)
             } else if pointer.isNull {
+                // Null may carry a level, which is nothing to keep.
+                TreeBlock.setPointer(&bytes, index, .null)
                 TreeBlock.setFull(&bytes, index, false)
             } else if untrusted.contains(position) {
                 let isFull = (try? reader.readVerified(pointer)).map { TreeBlock.isFull($0.bytes) } ?? false

@@ -243,11 +243,20 @@ public final class TarTreeSource: TreeSource {
     private func attributes(_ pax: PaxRecords, _ entry: TreeEntry) -> [ExtendedAttribute] {
         var result: [ExtendedAttribute] = []
         let prefix = "SCHILY.xattr."
+        var lists: [(name: String, text: [UInt8])] = []
         for (key, value) in pax.records {
             if key.hasPrefix(prefix) {
                 result.append(ExtendedAttribute(name: Array(key.dropFirst(prefix.count).utf8), value: value))
-            } else if key.hasPrefix("SCHILY.acl.") {
-                warn("\(entry.displayPath): an access control list in text form is not kept")
+            } else if let name = AccessControlText.attributeName(key) {
+                lists.append((name, value))
+            }
+        }
+        // Many archives have a list in both forms; the kernel's own needs no interpretation.
+        for list in lists where !result.contains(where: { $0.name == Array(list.name.utf8) }) {
+            if let value = AccessControlText.attributeValue(String(decoding: list.text, as: UTF8.self)) {
+                result.append(ExtendedAttribute(name: Array(list.name.utf8), value: value))
+            } else {
+                warn("\(entry.displayPath): an access control list can't be understood and is not kept")
             }
         }
         return result

@@ -45,6 +45,9 @@ public struct TreeEdit {
     public func remove(
         _ path: String, recursively: Bool, ignoringMissing: Bool, progress: (Int) -> Void = { _ in }
     ) throws(ToolFailure) -> Int {
+        if ImageVolume.components(path).isEmpty {
+            throw ToolFailure("\(path) in \(volume.name) can't be removed: it is the root")
+        }
         do throws(FileSystemError) {
             let (parent, name) = try located(path)
             let attributes = try volume.fileSystem.lookup(parent, name.rawBytes)

@@ -12,10 +12,16 @@ public enum TreeImport {
         from source: String, into volume: ImageVolume, path: String, now: Timespec, observer: (any CopyObserver)?
     ) throws(ToolFailure) -> CopySummary {
         if source == "-" {
-            let reader = ByteReader(descriptor: STDIN_FILENO, name: "standard input")
-            return try run(archive: reader, into: volume, path: path, now: now, observer: observer)
+            return try run(fromTar: source, into: volume, path: path, now: now, observer: observer)
         }
         return try run(HostTreeSource(directory: source), volume, path, now, observer, Warnings(observer))
+    }
+
+    /// The same from a tar archive: a file, or "-" for standard input.
+    public static func run(
+        fromTar source: String, into volume: ImageVolume, path: String, now: Timespec, observer: (any CopyObserver)?
+    ) throws(ToolFailure) -> CopySummary {
+        try run(archive: ByteReader(path: source), into: volume, path: path, now: now, observer: observer)
     }
 
     /// The same from any archive.

@@ -92,7 +92,7 @@ public enum ImageLocator {
                 ToolFailure(
                     "no RedoxFS found in \(path)",
                     advice: partitions.isEmpty
-                        ? "If it was one, `saltbridge fsck` and `saltbridge inspect` look closer."
+                        ? "None of its blocks is a valid header of format 8: is it the right file?"
                         : describe(partitions)))
         }
         return .success(OpenedImage(reference: reference, file: file, device: file, partition: nil))

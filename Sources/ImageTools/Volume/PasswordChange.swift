@@ -41,16 +41,21 @@ public struct PasswordChange: Sendable {
     /// How many passwords there are.
     public var slotCount: Int { KeySlots.usedCount(store.newest) }
 
+    /// Throws unless the file system is encrypted: there is nothing to ask for then.
+    public func requireEncryption() throws(ToolFailure) {
+        guard store.newest.isEncrypted else {
+            throw ToolFailure(
+                "\(name) is not encrypted", advice: "`saltbridge clone --encrypt` makes an encrypted copy.")
+        }
+    }
+
     /// Does it.
     ///
     /// - Parameter password: one that opens the file system now.
     /// - Returns: the number of passwords afterwards.
     public func run(_ action: Action, password: [UInt8]) throws(ToolFailure) -> Int {
+        try requireEncryption()
         var header = store.newest
-        guard header.isEncrypted else {
-            throw ToolFailure(
-                "\(name) is not encrypted", advice: "`saltbridge clone --encrypt` makes an encrypted copy.")
-        }
         guard
             let (cipher, slot) = try checked({ () throws(CodecError) in
                 try KeySlots.unlock(header, password: password)

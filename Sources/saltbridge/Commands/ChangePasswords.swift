@@ -30,6 +30,7 @@ struct ChangePasswords: ParsableCommand {
     func run() throws {
         let image = try image.locate(writable: true)
         let change = try PasswordChange(image.device, name: image.name)
+        try change.requireEncryption()
         let password = try self.image.password.password(for: image) ?? []
         let wanted: PasswordChange.Action =
             switch action {

@@ -9,13 +9,14 @@ struct CheckImage: ParsableCommand {
         commandName: "fsck",
         abstract: "Check a file system, and repair it.",
         discussion: """
-            Every rule of the format is checked. A finding is benign, a leak (space that can't be used), an inconsistency or \
-            a corruption; benign findings and leaks are no errors. A repair is a new generation that leaves the present one \
+            Every rule of the format is checked. A finding is benign, a leak (space that can't be used until a repair), an \
+            inconsistency or a corruption. Benign are habits of Redox that do no harm. A repair is a new generation that leaves the present one \
             readable: `saltbridge rollback` undoes it. If metadata of the newest generation is lost, the newest one that is \
             whole takes its place, unless --in-place is given. What has no name any more gets one in /lost+found.
 
-            Exit code: 0 no errors, 1 something was repaired, 4 errors were left, 8 the check could not be made, 16 wrong \
-            command line (fsck(8)).
+            Exit code, as fsck(8) has it: 0 nothing was found, or only what is benign; 1 something was repaired, and \
+            nothing is left; 4 something is left that should be repaired, a leak too; 8 the check or the repair could not be \
+            made; 16 the command line is wrong.
             """)
 
     @OptionGroup var image: ImageOptions
@@ -98,9 +99,9 @@ struct CheckImage: ParsableCommand {
     ) -> Int32 {
         let code: Int32
         if let repair {
-            code = !repair.after.isConsistent ? 4 : repair.generation != nil ? 1 : 0
+            code = repair.after.needsRepair ? 4 : repair.generation != nil ? 1 : 0
         } else {
-            code = report.isConsistent ? 0 : 4
+            code = report.needsRepair ? 4 : 0
         }
         if output.json {
             Console.print(CheckOutput.json(report, repair))
@@ -118,7 +119,12 @@ struct CheckImage: ParsableCommand {
 
 /// Progress of a check, told from any of its threads.
 final class CheckProgressLine: Sendable {
-    private let line = Locked(Progress("checking"))
+    private let line: Locked<Progress>
+
+    /// - Parameter label: what is being done.
+    init(_ label: String = "checking") {
+        line = Locked(Progress(label))
+    }
 
     func show(_ progress: CheckProgress) {
         line.withLock { line in
@@ -127,6 +133,7 @@ final class CheckProgressLine: Sendable {
             case .allocationLog: line.update(done: progress.done, total: progress.total, "blocks of the allocation log")
             case .nodes: line.update(done: progress.done, total: progress.total, "nodes")
             case .directories: line.update(done: progress.done, total: progress.total, "directories")
+            case .blocks: line.update(done: progress.done, total: 0, "blocks and records")
             case .repair: line.update(done: progress.done, total: 0, "rounds of repair")
             }
         }

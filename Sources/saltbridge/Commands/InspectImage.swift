@@ -64,8 +64,11 @@ struct InspectImage: ParsableCommand {
 
     func run() throws {
         let image = try image.locate(writable: false, locking: .none)
+        let progress = CheckProgressLine("inspecting")
+        defer { progress.finish() }
         let options = CheckOptions(
-            generation: generation.map { Generation($0) }, password: try self.image.password.password(for: image))
+            generation: generation.map { Generation($0) }, password: try self.image.password.password(for: image),
+            progress: { progress.show($0) })
         do throws(CheckError) {
             let inspector = try Inspector(image.device, options)
             if let map {
@@ -79,6 +82,7 @@ struct InspectImage: ParsableCommand {
                 return
             }
             let value = try printed(inspector)
+            progress.finish()
             Console.print(output.json ? value.json : value.text)
         } catch {
             throw ToolFailure("\(image.name): \(error)")

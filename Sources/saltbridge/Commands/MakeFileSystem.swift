@@ -32,6 +32,12 @@ struct MakeFileSystem: ParsableCommand {
             valueName: "directory|-"), completion: .directory)
     var from: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Fill it with the contents of a tar archive, a file or standard input (-).", valueName: "file|-"),
+        completion: .file())
+    var fromTar: String?
+
     @Option(help: "The file system's id instead of a random one.")
     var uuid: String?
 
@@ -39,6 +45,10 @@ struct MakeFileSystem: ParsableCommand {
     var force = false
 
     @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        if from != nil && fromTar != nil { throw ValidationError("--from and --from-tar exclude each other") }
+    }
 
     func run() throws {
         let now = CurrentTime.now()
@@ -51,7 +61,7 @@ struct MakeFileSystem: ParsableCommand {
         }
         if let boot { maker.bootLoader = try readBootLoader(boot) }
         if encrypt {
-            if from == "-" && (password.passwordFile ?? "") == "/dev/stdin" {
+            if [from, fromTar].contains("-") && (password.passwordFile ?? "") == "/dev/stdin" {
                 throw ValidationError("standard input can't be both the archive and the password")
             }
             maker.password = try Passwords.new(file: password.passwordFile, for: image)
@@ -79,6 +89,9 @@ struct MakeFileSystem: ParsableCommand {
     }
 
     private func fill(_ volume: ImageVolume, _ now: Timespec, _ progress: Progress) throws(ToolFailure) -> CopySummary {
+        if let fromTar {
+            return try TreeImport.run(fromTar: fromTar, into: volume, path: "/", now: now, observer: progress)
+        }
         guard let from else { return CopySummary() }
         return try TreeImport.run(from: from, into: volume, path: "/", now: now, observer: progress)
     }

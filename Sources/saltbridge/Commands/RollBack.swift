@@ -23,6 +23,9 @@ struct RollBack: ParsableCommand {
         let image = try image.locate(writable: true)
         var options = CheckOptions()
         options.password = try self.image.password.password(for: image)
+        let progress = CheckProgressLine()
+        options.progress = { progress.show($0) }
+        defer { progress.finish() }
         let report: RepairReport
         do throws(CheckError) {
             report = try FileSystemCheck.rollBack(

@@ -43,7 +43,11 @@ enum Passwords {
         do {
             switch try Terminal.readSecret(prompt: prompt) {
             case .text(let password): return password
-            case .interrupted, .ended: throw ToolFailure("no password was given")
+            case .interrupted:
+                // The terminal is as it was; now the program ends as Ctrl-C ends any other.
+                _ = Glibc.raise(SIGINT)
+                throw ToolFailure("no password was given")
+            case .ended: throw ToolFailure("no password was given")
             }
         } catch let failure as ToolFailure {
             throw failure

@@ -2,7 +2,7 @@ import Glibc
 import ImageTools
 import Platform
 
-/// Shows on a terminal (standard error) how far a long command is: from the second second on, ten times a second.
+/// Shows on a terminal (standard error) how far a long command is, if it takes over a second: ten times a second.
 final class Progress: CopyObserver {
     private let label: String
     private let isShown: Bool
