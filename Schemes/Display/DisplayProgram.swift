@@ -9,6 +9,7 @@ import SchemeKit
 /// - `size` of display 0 when it is made (`1280x720`)
 /// - `uid`, `gid` whose display 0 is
 /// - `password` that viewers must know
+/// - `vnc-address`, `web-address` what the sockets listen on, for `info`
 ///
 /// Descriptors, each if it is wanted: `vnc` a listening socket for VNC viewers, `web` one for browsers.
 @main
@@ -20,10 +21,14 @@ struct DisplayProgram {
         SchemeServer.main(workers: workers, afterStart: { _ in try StrictMode.enter() }) { start in
             let state = try SchemeState(start, byteCount: DisplayScheme.stateByteCount)
             let owner = (try number(start, "uid"), try number(start, "gid"))
+            let viewers = ["vnc", "web"].compactMap { kind in
+                start.setting("\(kind)-address").map { "\(kind) \($0)\n" }
+            }
             let scheme: DisplayScheme
             do {
                 scheme = try DisplayScheme(
-                    state, host: start.host, incarnation: start.incarnation, size: start.setting("size"), owner: owner)
+                    state, host: start.host, incarnation: start.incarnation, size: start.setting("size"), owner: owner,
+                    viewers: viewers.joined())
             } catch let error as Errno {
                 throw SchemeStartError.failed(error, "size \(start.setting("size") ?? "")")
             }

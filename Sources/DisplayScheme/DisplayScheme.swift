@@ -30,9 +30,10 @@ public final class DisplayScheme: NodeScheme {
     ///   - incarnation: which start of the server this is.
     ///   - size: the size of display 0 when it is made, as a text (`1280x720`); nil for the usual one.
     ///   - owner: the user and group whose display 0 is.
+    ///   - viewers: lines for `info` that say where viewers can connect.
     public init(
         _ state: SchemeState, host: SchemeHost? = nil, incarnation: UInt32 = 1, size: String? = nil,
-        owner: (UInt32, UInt32) = (0, 0)
+        owner: (UInt32, UInt32) = (0, 0), viewers: String = ""
     ) throws(Errno) {
         var wanted = PixelSize.standard
         if let size {
@@ -42,6 +43,7 @@ public final class DisplayScheme: NodeScheme {
         self.host = host
         core = Locked(
             DisplayCore(DisplayMemory(state.memory), incarnation: incarnation, size: wanted, owner: owner))
+        core.withLock { $0.viewers = viewers }
     }
 
     /// Bytes of the memory that a display server needs; only what is used is ever there.

@@ -15,8 +15,8 @@ struct Saltbridge: ParsableCommand {
             CommandGroup(
                 name: "Mounting:",
                 subcommands: [
-                    MountImage.self, UnmountImage.self, ShowStatus.self, CrashScheme.self, RestartScheme.self,
-                    UpgradeMount.self, SetFault.self,
+                    MountImage.self, UnmountImage.self, ViewDisplay.self, ShowStatus.self, CrashScheme.self,
+                    RestartScheme.self, UpgradeMount.self, SetFault.self,
                 ]),
             CommandGroup(
                 name: "Making and changing images:",

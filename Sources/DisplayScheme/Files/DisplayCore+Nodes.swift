@@ -135,7 +135,7 @@ extension DisplayCore {
                 events \(display.events.tail - display.events.head)
                 lost \(display.events.lost)
                 windows \(number == 0 ? state.windows.count : 0)
-
+                \(viewers)
                 """
         default: return ""
         }

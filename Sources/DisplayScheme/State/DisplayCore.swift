@@ -25,6 +25,8 @@ struct DisplayCore {
     var damage: [DamageList] = Array(repeating: DamageList(), count: DisplayMemory.displayCount)
     /// A window that is being moved by its title bar, and where it was taken hold of.
     var drag: (window: UInt32, x: Int, y: Int)?
+    /// Where viewers can connect: lines of `info`.
+    var viewers = ""
     /// How many viewers look on.
     var viewerCount = 0
     /// Told when there is damage for viewers.

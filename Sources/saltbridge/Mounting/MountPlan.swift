@@ -128,6 +128,7 @@ struct MountPlan {
             guard let address = setting(key) else { continue }
             let listener = try ViewerListener.open(address, hasPassword: setting("password-file") != nil)
             display.descriptors.append((key, listener))
+            display.settings.append(("\(key)-address", address))
         }
     }
 

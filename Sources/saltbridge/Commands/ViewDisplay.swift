@@ -1,0 +1,53 @@
+import ArgumentParser
+import Glibc
+import ImageTools
+import Platform
+import SystemPackage
+
+struct ViewDisplay: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "view",
+        abstract: "Look at a mount's display.",
+        discussion: """
+            Opens what the mount was told to listen on (display.vnc, display.web): a VNC viewer, or with --web a browser. \
+            With --print it only says the address.
+            """)
+
+    @Argument(help: "Where the schemes are mounted.", completion: .directory)
+    var mountpoint: String
+
+    @Flag(help: "Open the page in a browser.")
+    var web = false
+
+    @Flag(help: "Only print the address.")
+    var print = false
+
+    func run() throws {
+        let path = "\(mountpoint)/display/0/info"
+        let lines: [Substring]
+        do throws(Errno) {
+            lines = try SystemCall.smallFile(path).split(separator: "\n")
+        } catch {
+            throw ToolFailure("\(path): \(error)")
+        }
+        let key = web ? "web " : "vnc "
+        guard let line = lines.first(where: { $0.hasPrefix(key) }) else {
+            throw ToolFailure("\(mountpoint) was mounted without display.\(key.dropLast())")
+        }
+        let address = String(line.dropFirst(4))
+        let target = web ? "http://\(address)/" : address.hasPrefix("/") ? address : Self.doubled(address)
+        if self.print {
+            Swift.print(target)
+            return
+        }
+        let programs = web ? ["xdg-open"] : ["vncviewer", "xtigervncviewer"]
+        for program in programs {
+            var arguments: [UnsafeMutablePointer<CChar>?] = unsafe [strdup(program), strdup(target), nil]
+            _ = unsafe execvp(program, &arguments)
+        }
+        throw ToolFailure("\(programs.joined(separator: " and ")) can't be started: open \(target) yourself")
+    }
+
+    /// `ADDRESS::PORT`: viewers take a number after one colon for that of a display.
+    private static func doubled(_ address: String) -> String { address.replacing(":", with: "::") }
+}
