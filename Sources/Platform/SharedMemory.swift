@@ -169,6 +169,12 @@ public final class SharedMapping: @unchecked Sendable {
         store64(offset, load64(offset) &+ value)
     }
 
+    /// Adds to a word that several threads and processes write, and returns what was there before.
+    @inlinable
+    public func fetchAdd64(_ offset: Int, _ value: UInt64) -> UInt64 {
+        unsafe word64(offset).pointee.wrappingAdd(value, ordering: .relaxed).oldValue
+    }
+
     /// Orders all reads and writes before it with all after it, also a write with a later read.
     @inlinable
     public static func fence() { atomicMemoryFence(ordering: .sequentiallyConsistent) }

@@ -32,16 +32,20 @@ final class Exchange: Sendable {
     let onEvent: @Sendable (EventEntry) -> Void
     /// Called before a thread waits for long.
     let willBlock: @Sendable () -> Void
+    /// Told of every completion before anybody else is.
+    let onCompletion: @Sendable (Completion) -> Void
     /// Told of a completion that nobody waits for; true if its record is to be kept.
     let isAwaited: @Sendable (Completion) -> Bool
 
     init(
         _ client: ChannelClient, willBlock: @escaping @Sendable () -> Void,
-        onEvent: @escaping @Sendable (EventEntry) -> Void, isAwaited: @escaping @Sendable (Completion) -> Bool
+        onEvent: @escaping @Sendable (EventEntry) -> Void, onCompletion: @escaping @Sendable (Completion) -> Void,
+        isAwaited: @escaping @Sendable (Completion) -> Bool
     ) {
         self.client = client
         self.willBlock = willBlock
         self.onEvent = onEvent
+        self.onCompletion = onCompletion
         self.isAwaited = isAwaited
         state = Locked(State(waiters: Array(repeating: nil, count: client.layout.geometry.recordCount)))
     }
@@ -57,6 +61,7 @@ final class Exchange: Sendable {
 
     /// Gives a completion to the thread that waits for it.
     func deliver(_ completion: Completion) {
+        onCompletion(completion)
         let index = Int(completion.tag)
         let isDelivered = state.withLock { state -> Bool in
             guard !completion.isReplay, let waiter = state.waiters[index] else { return false }

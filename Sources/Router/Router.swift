@@ -16,6 +16,8 @@ public final class Router: Sendable {
         public var incarnation: UInt32 = 1
         /// What the supervisor tells of itself, as JSON.
         public var supervisorStatus: (@Sendable () -> String?)?
+        /// Where completed requests are put while somebody traces.
+        public var trace: TraceRing?
         /// A name for the mount.
         public var mountName = ""
 
@@ -61,7 +63,8 @@ public final class Router: Sendable {
         let index = isRoot ? 0 : Int(description.channel) + 1
         guard index <= NodeNumbers.maximumIndex else { throw .invalidArgument }
         let route = SchemeRoute(
-            index: index, description, client, isAdopted: isAdopted, faults: options.faults, willBlock: willBlock
+            index: index, description, client, isAdopted: isAdopted, faults: options.faults, trace: options.trace,
+            willBlock: willBlock
         ) { [weak self] event in
             self?.deliver(event, index)
         }

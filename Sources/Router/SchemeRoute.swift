@@ -78,11 +78,12 @@ public final class SchemeRoute: Sendable {
     ///
     /// - Parameters:
     ///   - isAdopted: the channel was a dead router's: its requests are looked for.
+    ///   - trace: gets the requests that are completed, while somebody traces.
     ///   - willBlock: called on a thread before it waits for long.
     ///   - onEvent: gets the server's events.
     public init(
         index: Int, _ description: SchemeDescription, _ client: ChannelClient, isAdopted: Bool,
-        faults: RouterFaults = [], willBlock: @escaping @Sendable () -> Void,
+        faults: RouterFaults = [], trace: TraceRing? = nil, willBlock: @escaping @Sendable () -> Void,
         onEvent: @escaping @Sendable (EventEntry) -> Void
     ) {
         self.index = index
@@ -93,7 +94,10 @@ public final class SchemeRoute: Sendable {
         let orphans = Orphans(client, isAdopted: isAdopted, faults)
         self.orphans = orphans
         let gate = isCommitting
+        let channel = description.channel
         exchange = Exchange(client, willBlock: willBlock, onEvent: onEvent) { completion in
+            if let trace, trace.isActive { client.trace(completion, channel: channel, into: trace) }
+        } isAwaited: { completion in
             if completion.opcode == .commit { gate.isPending.store(false, ordering: .relaxed) }
             return orphans.isAwaited(completion)
         }

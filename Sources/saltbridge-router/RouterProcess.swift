@@ -52,6 +52,7 @@ final class RouterProcess {
             let memory = try SharedMapping(status.rawValue, byteCount: SupervisorStatus.byteCount, writable: false)
             options.supervisorStatus = { SupervisorStatus.read(memory) }
         }
+        options.trace = try configuration.descriptor("trace").map { try TraceRing($0) }
         router = Router(options) { FuseSession.willBlock() }
         backend = RouterBackend(router)
         var sessionOptions = FuseSession.Options()

@@ -16,7 +16,7 @@ struct Saltbridge: ParsableCommand {
                 name: "Mounting:",
                 subcommands: [
                     MountImage.self, UnmountImage.self, ViewDisplay.self, ShowStatus.self, CrashScheme.self,
-                    RestartScheme.self, UpgradeMount.self, SetFault.self,
+                    RestartScheme.self, UpgradeMount.self, SetFault.self, TraceRequests.self,
                 ]),
             CommandGroup(
                 name: "Making and changing images:",

@@ -1,3 +1,4 @@
+import Glibc
 import Platform
 import SystemPackage
 
@@ -55,6 +56,30 @@ public final class ControlClient {
         }
         if answer["ok"] == .bool(true) { return answer }
         throw .refused(answer["error"]?.string ?? line)
+    }
+
+    /// The memory into which the mount's requests are put while it is traced.
+    public func traceMemory() throws(ControlClientError) -> SharedDescriptor {
+        do throws(Errno) {
+            try SystemCall.write(text: "\(ControlJSON.make(["command": .string("trace")]).text)\n", to: socket.rawValue)
+            var buffer = [UInt8](repeating: 0, count: 4096)
+            var span = buffer.mutableSpan
+            var bytes = unsafe span.mutableBytes
+            let received = try SystemCall.receive(socket.rawValue, into: &bytes)
+            if let descriptor = received.descriptors.first { return descriptor }
+            if received.byteCount == 0 { throw Errno.brokenPipe }
+        } catch .brokenPipe {
+            throw .ended
+        } catch {
+            throw .connection(error)
+        }
+        throw .answer("no descriptor")
+    }
+
+    /// Whether the supervisor has ended; waits at most so long for that.
+    public func hasEnded(milliseconds: Int32) -> Bool {
+        var entries = [pollfd(fd: socket.rawValue, events: Int16(POLLIN), revents: 0)]
+        return ((try? SystemCall.poll(&entries, milliseconds: milliseconds)) ?? 0) > 0
     }
 
     private func nextLine() throws(ControlClientError) -> String {

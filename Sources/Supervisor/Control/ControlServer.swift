@@ -36,6 +36,18 @@ final class ControlConnection {
         return outgoing.count <= Self.outgoingLimit && flush()
     }
 
+    /// Sends a line with a descriptor beside it. False if the connection is over, or other lines wait to be sent.
+    func send(_ line: String, descriptor other: Int32) -> Bool {
+        guard outgoing.isEmpty else { return false }
+        let bytes = Array("\(line)\n".utf8)
+        do throws(Errno) {
+            try unsafe SystemCall.send(descriptor.rawValue, bytes.span.bytes, descriptors: [other], wait: false)
+            return true
+        } catch {
+            return false
+        }
+    }
+
     /// Sends what there is room for. False if the connection is over.
     func flush() -> Bool {
         while !outgoing.isEmpty {

@@ -15,6 +15,7 @@ import SchemeTransport
 //     {"command":"upgrade"}                                             new programs for all, the mount stays
 //     {"command":"set","scheme":S,"fields":{...}}                       settings of a server (faults of the disk)
 //     {"command":"get","scheme":S}                                      what a server says of itself
+//     {"command":"trace"}                                               the memory of a trace (TraceRing), as a descriptor
 //     {"command":"stop","force":false}                                  unmounts and ends; answers when all is over
 //
 // Answers: {"ok":true,...} or {"ok":false,"error":"..."}.
@@ -64,6 +65,12 @@ extension Supervisor {
         reply(to: number, .make(["ok": .bool(false), "error": .string(reason)]))
     }
 
+    private func sendTraceMemory(to number: UInt32) {
+        guard let connection = control?.connections[number] else { return }
+        let answer = ControlJSON.make(["ok": .bool(true)])
+        if !connection.send(answer.text, descriptor: traceMemory.rawValue) { drop(number) }
+    }
+
     private func command(_ request: ControlJSON, from number: UInt32) {
         guard let name = request["command"]?.string else {
             replyFailure(to: number, "no command")
@@ -71,6 +78,7 @@ extension Supervisor {
         }
         switch name {
         case "status": reply(to: number, .make(["ok": .bool(true), "status": statusJSON()]))
+        case "trace": sendTraceMemory(to: number)
         case "stop": stop(force: request["force"]?.bool ?? false, for: number)
         case "upgrade": upgrade(for: number)
         case "crash", "restart", "set", "get":

@@ -93,6 +93,7 @@ extension Supervisor {
             fields.append(.init("schemes", visible.map(\.name).joined(separator: ",")))
             if let mount { descriptors.append((name: "fuse", descriptor: mount.descriptor.rawValue)) }
             descriptors.append((name: "supervisor", descriptor: statusMemory.descriptor.rawValue))
+            descriptors.append((name: "trace", descriptor: traceMemory.rawValue))
         }
         try socket.send(
             ControlMessage(.configure, number: UInt64(member.incarnation), fields: fields), descriptors: descriptors,

@@ -64,6 +64,8 @@ public final class Supervisor {
     /// Called with each line of the log.
     var onLog: (String) -> Void
     let statusMemory: StatusMemory
+    /// Where the router puts completed requests while somebody traces: it outlives the router.
+    let traceMemory: SharedDescriptor
     /// Reads the monotonic clock: tests put in their own.
     let now: () -> UInt64
 
@@ -98,6 +100,11 @@ public final class Supervisor {
             statusMemory = try StatusMemory()
         } catch {
             throw .system("event loop", error)
+        }
+        do throws(ChannelError) {
+            traceMemory = try TraceRing.create()
+        } catch {
+            throw .system("trace memory", error.errno)
         }
         startedAt = Clock.monotonicNanoseconds()
         nextWatch = startedAt &+ configuration.limits.watch
