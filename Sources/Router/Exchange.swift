@@ -23,7 +23,7 @@ final class Exchange: Sendable {
     }
 
     /// How long a thread waits before it lets another one read requests: longer than a request that is answered from memory.
-    static let patience: UInt64 = 60_000
+    static let patience: UInt64 = 150_000
 
     let client: ChannelClient
     let state: Locked<State>
@@ -117,8 +117,10 @@ final class Exchange: Sendable {
         let (completion, next) = state.withLock { state -> (Completion?, Waiter?) in
             state.hasLeader = false
             let completion = waiter.completion.take()
-            // Somebody who waits must lead, if this thread doesn't.
-            return (completion, completion == nil || state.isPaused ? nil : state.waiting.last)
+            // Somebody who waits must lead, if this thread doesn't: one that hasn't got its answer meanwhile, as that one would
+            // leave without leading, and the others would wait for ever.
+            guard completion != nil, !state.isPaused else { return (completion, nil) }
+            return (completion, state.waiting.last { $0.completion == nil && !$0.isKnownComplete })
         }
         next?.condition.signal()
         if state.withLock({ $0.isPaused }) { leaderGone.broadcast() }

@@ -54,6 +54,8 @@ extension Manifest {
         manifest.limits.addressSpaceBytes = 64 << 30
         manifest.limits.memoryBytes = 1 << 30
         manifest.limits.descriptors = 1024
+        // A thread for each request that waits, and three for each scheme.
+        manifest.limits.threads = 512
         return manifest
     }
 
