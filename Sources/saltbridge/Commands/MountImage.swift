@@ -13,7 +13,7 @@ struct MountImage: ParsableCommand {
             Each scheme has a directory under MOUNTPOINT: file, disk, pipe, sys, ... With --root file the files of the image \
             are at MOUNTPOINT itself. The command returns when the mount answers; `saltbridge unmount` ends it.
 
-            Options of -o: root=SCHEME, generation=N, password-file=FILE, those of mount(8) (ro, nosuid, nodev, noexec, \
+            Options of -o: root=SCHEME, also=NAME=IMAGE, generation=N, password-file=FILE, those of mount(8) (ro, nosuid, nodev, noexec, \
             noatime, allow_other, ...), and settings of single processes (file.cache-bytes=67108864).
             """)
 
@@ -25,6 +25,11 @@ struct MountImage: ParsableCommand {
 
     @Option(help: ArgumentHelp("Put one scheme at the mount point itself.", valueName: "scheme"))
     var root: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Mount one more image, as the scheme file.NAME; may be repeated.", valueName: "name=image"))
+    var also: [String] = []
 
     @Flag(help: "Never write to the image.")
     var readOnly = false
@@ -56,6 +61,7 @@ struct MountImage: ParsableCommand {
         plan.isReadOnly = readOnly
         plan.generation = generation
         plan.passwordFile = passwordFile
+        for other in also { try plan.take(other: other) }
         for list in options {
             for option in list.split(separator: ",") { try plan.take(option: String(option)) }
         }

@@ -17,6 +17,8 @@ struct MountPlan {
     /// For the kernel or fusermount3, in mount(8)'s words.
     var kernelOptions: [String] = []
     var passwordFile: String?
+    /// More file systems beside the first: `NAME` appears as the scheme `file.NAME`.
+    var others: [(name: String, image: String)] = []
     /// Schemes beside the usual ones, by their programs' names without "scheme-".
     var extraSchemes: [String] = []
     /// Settings for single processes: `file.cache-bytes=67108864`, `router.write-back=0`.
@@ -37,15 +39,29 @@ struct MountPlan {
             guard let number = UInt64(value) else { throw ToolFailure("generation=\(value) is no number") }
             generation = number
         case "password-file", "password_file": passwordFile = value
+        case "also": try take(other: value)
         case "scheme": extraSchemes.append(value)
         default:
-            let name = parts[0].split(separator: ".", maxSplits: 1).map(String.init)
-            if name.count == 2, !option.hasPrefix("x-") {
-                settings.append((name[0], name[1], value))
+            // The last point: a scheme's own name can have one.
+            if let point = parts[0].lastIndex(of: "."), !option.hasPrefix("x-") {
+                let key = parts[0][parts[0].index(after: point)...]
+                settings.append((String(parts[0][..<point]), String(key), value))
             } else {
                 kernelOptions.append(option)
             }
         }
+    }
+
+    /// Takes in `NAME=IMAGE`: one more file system.
+    mutating func take(other text: String) throws(ToolFailure) {
+        let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
+        guard parts.count == 2, parts[0].allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") }) else {
+            throw ToolFailure("\(text): NAME=IMAGE is expected, with a name of letters and digits")
+        }
+        guard !others.contains(where: { $0.name == parts[0] }) else {
+            throw ToolFailure("there are two file systems \(parts[0])")
+        }
+        others.append((parts[0], parts[1]))
     }
 
     /// Opens the image and puts everything together that the supervisor needs.
@@ -69,16 +85,19 @@ struct MountPlan {
         return configuration
     }
 
-    private func schemes(
-        _ image: OpenedImage, _ password: [UInt8]?, _ isReadOnly: Bool
+    /// A disk and the file system on it: `disk` and `file`, with more than one `disk.NAME` and `file.NAME`.
+    private func fileSystem(
+        _ image: OpenedImage, _ password: [UInt8]?, _ isReadOnly: Bool, suffix: String, generation: UInt64?
     ) throws(ToolFailure) -> [MemberConfiguration] {
+        let diskName = "disk\(suffix)"
         var disk = MemberConfiguration(
-            name: "disk", executablePath: try ProgramLocator.require("scheme-disk"), manifest: .disk)
+            name: diskName, executablePath: try ProgramLocator.require("scheme-disk"), manifest: .disk)
         disk.settings = [("name", image.reference.path), ("read-only", isReadOnly ? "1" : "0")]
         var file = MemberConfiguration(
-            name: "file", executablePath: try ProgramLocator.require("scheme-file"), manifest: .file, uses: ["disk"])
+            name: "file\(suffix)", executablePath: try ProgramLocator.require("scheme-file"), manifest: .file,
+            uses: [diskName])
         file.settings = [
-            ("disk", "disk"), ("path", try diskPath(image)), ("read-only", isReadOnly ? "1" : "0"),
+            ("disk", diskName), ("path", try diskPath(image)), ("read-only", isReadOnly ? "1" : "0"),
         ]
         if let generation { file.settings.append(("generation", "\(generation)")) }
         do throws(Errno) {
@@ -87,7 +106,18 @@ struct MountPlan {
         } catch {
             throw ToolFailure("\(image.name): \(error)")
         }
-        var result = [disk, file]
+        return [disk, file]
+    }
+
+    private func schemes(
+        _ image: OpenedImage, _ password: [UInt8]?, _ isReadOnly: Bool
+    ) throws(ToolFailure) -> [MemberConfiguration] {
+        var result = try fileSystem(image, password, isReadOnly, suffix: "", generation: generation)
+        for other in others {
+            let opened = try ImageLocator.open(ImageReference(other.image), writable: !isReadOnly)
+            let password = try PasswordOptions.password(file: passwordFile, for: opened)
+            result += try fileSystem(opened, password, isReadOnly, suffix: ".\(other.name)", generation: nil)
+        }
         for name in ["small", "pipe"] {
             guard let path = ProgramLocator.find("scheme-\(name)") else { continue }
             var member = MemberConfiguration(name: name, executablePath: path, manifest: .plain(name))
