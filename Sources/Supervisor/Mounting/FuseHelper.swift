@@ -13,10 +13,11 @@ enum FuseHelper {
             "fsname=\(escaped(request.source))", "subtype=saltbridge", "default_permissions", "max_read=1048576",
         ]
         let connection: SharedDescriptor
-        let ended: ProcessEnd
+        var words = ""
         do throws(Errno) {
             let (ours, theirs) = try SystemCall.socketPair()
-            ended = try run(
+            let ended: ProcessEnd
+            (ended, words) = try run(
                 ["-o", options.joined(separator: ","), "--", request.mountpoint], socket: theirs.rawValue)
             var buffer = [UInt8](repeating: 0, count: 16)
             var span = buffer.mutableSpan
@@ -28,7 +29,7 @@ enum FuseHelper {
         } catch .noSuchFileOrDirectory {
             throw .noHelper
         } catch {
-            throw .helper("could not mount \(request.mountpoint)")
+            throw .helper("could not mount \(request.mountpoint)" + (words.isEmpty ? "" : ": \(words)"))
         }
         return connection
     }
@@ -36,7 +37,7 @@ enum FuseHelper {
     /// Unmounts; nil: done.
     static func unmount(_ mountpoint: String, isLazy: Bool) -> MountError? {
         do throws(Errno) {
-            let end = try run(["-u", "-q"] + (isLazy ? ["-z"] : []) + ["--", mountpoint], socket: nil)
+            let (end, _) = try run(["-u", "-q"] + (isLazy ? ["-z"] : []) + ["--", mountpoint], socket: nil)
             return end == .exited(0) ? nil : .busy(mountpoint)
         } catch .noSuchFileOrDirectory {
             return .noHelper
@@ -53,13 +54,19 @@ enum FuseHelper {
         }
     }
 
-    private static func run(_ arguments: [String], socket: Int32?) throws(Errno) -> ProcessEnd {
+    /// Runs it; what it says of its troubles comes back, on one line.
+    private static func run(
+        _ arguments: [String], socket: Int32?
+    ) throws(Errno) -> (end: ProcessEnd, words: String) {
         guard let path = places.first(where: { SystemCall.exists($0) }) else { throw .noSuchFileOrDirectory }
         let program = try SystemCall.openPath(path)
         let null = try SystemCall.open("/dev/null", O_RDWR)
+        // A socket, as it is read without waiting: a helper's child could hold it open.
+        let (ours, theirs) = try SystemCall.socketPair()
         var plan = ProcessPlan(
             executable: program.rawValue, arguments: ["fusermount3"] + arguments,
-            environment: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], descriptors: [null.rawValue, null.rawValue, 2])
+            environment: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
+            descriptors: [null.rawValue, null.rawValue, theirs.rawValue])
         if let socket {
             plan.environment.append("_FUSE_COMMFD=3")
             plan.descriptors.append(socket)
@@ -70,6 +77,13 @@ enum FuseHelper {
         } catch {
             throw error.errno
         }
-        return try process.waitForEnd()
+        let end = try process.waitForEnd()
+        var buffer = [UInt8](repeating: 0, count: 1024)
+        var span = buffer.mutableSpan
+        var bytes = unsafe span.mutableBytes
+        let count = (try? SystemCall.receive(ours.rawValue, into: &bytes, wait: false).byteCount) ?? 0
+        var words = String(decoding: buffer.prefix(count), as: UTF8.self).split(separator: "\n").joined(separator: "; ")
+        if words.hasPrefix("fusermount3: ") { words.removeFirst(13) }
+        return (end, words)
     }
 }

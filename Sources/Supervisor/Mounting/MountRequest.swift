@@ -59,6 +59,8 @@ enum MountOptions {
     private static let ignored: Set<String> = [
         "defaults", "auto", "noauto", "user", "users", "nouser", "owner", "group", "nofail", "_netdev", "allow_other",
         "default_permissions", "fsname", "subtype", "remount", "loop",
+        // A remount by mount(8) names what the mount shows in /proc/mounts.
+        "fd", "rootmode", "user_id", "group_id", "max_read", "blksize",
     ]
 
     /// The flags; words starting with `x-` and comments are left out.
