@@ -46,7 +46,8 @@ enum StatusTable {
             "\(source) on \(mountpoint), \(status["phase"]?.string ?? ""), supervisor \(status["pid"]?.integer ?? 0), "
                 + "up \(duration(milliseconds: status["uptime_ms"]?.integer ?? 0))")
         var rows = [columns]
-        for process in status["processes"]?.array ?? [] { rows.append(row(process)) }
+        let processes = status["processes"]?.array ?? []
+        for process in processes { rows.append(row(process, requests: requests(process, processes))) }
         let widths = columns.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
         for row in rows {
             let cells = zip(row, widths).map { text, width in text + String(repeating: " ", count: width - text.count) }
@@ -57,9 +58,17 @@ enum StatusTable {
         }
     }
 
-    private static func row(_ process: ControlJSON) -> [String] {
-        let channels = process["channels"]?.array ?? []
-        let requests = channels.reduce(Int64(0)) { $0 + ($1["requests"]?.integer ?? 0) }
+    /// What a server was asked; of the router, what it asked the servers.
+    private static func requests(_ process: ControlJSON, _ all: [ControlJSON]) -> Int64 {
+        let isRouter = process["role"]?.string == "router"
+        let channels =
+            isRouter
+            ? all.flatMap { $0["channels"]?.array ?? [] }.filter { $0["client"] == process["name"] }
+            : process["channels"]?.array ?? []
+        return channels.reduce(Int64(0)) { $0 &+ ($1["requests"]?.integer ?? 0) }
+    }
+
+    private static func row(_ process: ControlJSON, requests: Int64) -> [String] {
         let last = process["recoveries"]?.array.last
         let recovery =
             last.map { "\($0["resumed_us"]?.integer ?? 0) us, replayed \($0["replayed"]?.integer ?? 0)" } ?? "-"
@@ -80,8 +89,10 @@ enum StatusTable {
         let isWhole =
             sandbox["no_capabilities"]?.bool == true && sandbox["no_new_privileges"]?.bool == true
             && sandbox["seccomp_filters"]?.integer ?? 0 >= 2
-        let user = "user \(sandbox["user"]?.integer ?? 0)"
-        return (isWhole ? user : "\(user), starting") + (sandbox["network"]?.bool == true ? ", network" : "")
+        guard isWhole else { return "not whole yet" }
+        let calls = (sandbox["system_calls"]?.string ?? "").split(separator: ",").joined(separator: "+")
+        let reach = sandbox["network"]?.bool == true ? "the host's network" : "no network"
+        return "user \(sandbox["user"]?.integer ?? 0), \(reach), \(calls)"
     }
 
     private static func trimmed(_ text: String) -> String {
