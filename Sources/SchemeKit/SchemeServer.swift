@@ -90,6 +90,12 @@ public final class SchemeServer: Sendable {
         let scheme = try start.connector.listen { try makeScheme(start) }
         dispatcher = Dispatcher(scheme)
         host.set(dispatcher)
+        do throws(Errno) {
+            // As a setting it is planned for every incarnation: a request that kills its server each time.
+            _ = try crash.take(start.settings)
+        } catch {
+            throw SchemeStartError.badSetting("crash", value: start.setting("operation") ?? "")
+        }
         try afterStart(start)
         try socket.send(ControlMessage(.started, number: scheme.recoveredSequence))
     }
