@@ -29,7 +29,12 @@ func withAlignedPage(_ body: (UnsafeMutableRawPointer) throws -> Void) throws {
 
 /// Makes the kernel forget what it has cached, of all file systems. Needs root; without it "not cached" is a wish.
 func dropCaches(_ folder: String) throws {
-    sync()
+    // Of this file system alone: others of the machine may have much to write.
+    let directory = open(folder, O_RDONLY | O_DIRECTORY)
+    if directory >= 0 {
+        _ = posix_sync_file_system(directory)
+        close(directory)
+    }
     let descriptor = open("/proc/sys/vm/drop_caches", O_WRONLY)
     guard descriptor >= 0 else { return }
     defer { close(descriptor) }

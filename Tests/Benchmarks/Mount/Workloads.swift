@@ -43,7 +43,9 @@ let workloads: [Workload] = [
     Workload(name: "random read of 4 KiB, O_DIRECT", unit: "1/s", prepare: { _ in }) { folder in
         let count = 5000
         // Where O_DIRECT is refused, uncached reads are the nearest thing.
-        let flags = open("\(folder)/large", O_RDONLY | posix_direct) >= 0 ? posix_direct : 0
+        let probe = open("\(folder)/large", O_RDONLY | posix_direct)
+        let flags = probe >= 0 ? posix_direct : 0
+        if probe >= 0 { close(probe) }
         try withFile("\(folder)/large", O_RDONLY | flags) { descriptor in
             try withAlignedPage { page in
                 var random = Generator(seed: 3)

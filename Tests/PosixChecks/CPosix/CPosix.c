@@ -38,6 +38,7 @@ int posix_allocate(int descriptor, int mode, off_t offset, off_t length) {
 ssize_t posix_copy_range(int from, off_t *source, int to, off_t *target, size_t length) {
     return copy_file_range(from, source, to, target, length, 0);
 }
+int posix_sync_file_system(int descriptor) { return syncfs(descriptor); }
 
 const int posix_punch_hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, posix_zero_range = FALLOC_FL_ZERO_RANGE,
           posix_keep_size = FALLOC_FL_KEEP_SIZE, posix_collapse_range = FALLOC_FL_COLLAPSE_RANGE,
