@@ -122,8 +122,9 @@ let package = Package(
         .executableTarget(
             name: "saltbridge",
             dependencies: [
-                "Supervisor", "Sandbox", "ImageTools", "RedoxFS", "FileSystemCheck", "BlockDevice", "BlockCodec",
-                "DiskFormat", "Platform", "CPNG", argumentParser, systemPackage,
+                "Supervisor", "Sandbox", "SchemeTransport", "SchemeProtocol", "ImageTools", "RedoxFS",
+                "FileSystemCheck", "BlockDevice", "BlockCodec", "DiskFormat", "Platform", "CPNG", argumentParser,
+                systemPackage,
             ],
             swiftSettings: common),
 
@@ -132,6 +133,10 @@ let package = Package(
             name: "bench-engine",
             dependencies: ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform"],
             path: "Tests/Benchmarks/Engine", swiftSettings: common),
+        .executableTarget(
+            name: "scheme-hollow", dependencies: ["SchemeKit", "SchemeProtocol", "Sandbox", "Platform"],
+            path: "Tests/Benchmarks/Hollow", swiftSettings: common,
+            linkerSettings: [.unsafeFlags(["-static-executable"])]),
 
         // Tests.
         .target(
@@ -193,7 +198,7 @@ let package = Package(
             "Mount",
             [
                 "Supervisor", "Sandbox", "RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform",
-                systemPackage,
+                "PosixChecks", "TestSupport", "CLinux", systemPackage,
             ]),
 
         // Damaged images; Scripts/fuzz searches for more of them.

@@ -7,6 +7,7 @@
 //   die-soon        exits with status 4 soon after it is up
 //   ignore-finish   doesn't end when told
 //   sleepy          doesn't read its messages
+//   hostile         fills its reply memories with noise, forever
 // It keeps a descriptor named "diary" from incarnation to incarnation, and answers `get` with what it was given.
 import Glibc
 import Platform
@@ -72,6 +73,7 @@ enum FakeScheme {
                     channels[message.channel] = try ChannelServer(
                         number: message.channel, geometry: geometry, request: request, reply: reply,
                         incarnation: UInt32(configuration.message.number), serverBell: nil, clientBell: nil)
+                    if behaviour == "hostile" { try spoil(reply, geometry, seed: configuration.message.number) }
                 }
             case .finish:
                 if behaviour == "ignore-finish" { continue }
@@ -80,6 +82,40 @@ enum FakeScheme {
             default: break
             }
             if message.id != 0 { try socket.send(answer) }
+        }
+    }
+
+    /// Noise everywhere, and now and then what nearly makes sense: completions of requests that there may be.
+    private static func spoil(_ reply: SharedDescriptor, _ geometry: ChannelGeometry, seed: UInt64) throws {
+        let layout = ChannelLayout(geometry)
+        let memory = try SharedMapping(reply.rawValue, byteCount: layout.replyMemoryBytes, writable: true)
+        _ = try spawnThread(name: "noise") {
+            var state = seed &* 0x9e37_79b9_7f4a_7c15
+            func next() -> UInt64 {
+                state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+                return state ^ state >> 29
+            }
+            while true {
+                let tag = Int(next() % UInt64(geometry.recordCount))
+                let record = layout.replyRecords + tag * ProtocolLimits.replyRecordBytes
+                switch next() % 8 {
+                case 0:
+                    let tail = memory.load32(ChannelLayout.completionTailOffset)
+                    memory.store32Releasing(ChannelLayout.completionTailOffset, tail &+ UInt32(next() % 4))
+                    memory.futexWake(ChannelLayout.completionTailOffset, count: 100)
+                case 1: memory.store32(layout.completionRing + 4 * tag, UInt32(next() % UInt64(geometry.recordCount)))
+                case 2:
+                    for word in 0..<8 { memory.store64(record + 8 * word, next()) }
+                    memory.store32(record, UInt32(tag))
+                    memory.store32(record + 4, UInt32(next() % 8))
+                    if next() % 2 == 0 { memory.store64(record + 8, next() % 4096) }
+                case 3: memory.store32(ChannelLayout.eventTailOffset, UInt32(truncatingIfNeeded: next()))
+                case 4: memory.store64(ChannelLayout.committedSequenceOffset, next())
+                case 5: memory.store64(Int(next() % UInt64(layout.replyArea / 8)) * 8, next())
+                case 6: memory.store64(layout.replyArea + Int(next() % UInt64(geometry.replyBytes / 8)) * 8, next())
+                default: memory.store32(ChannelLayout.serverStateOffset, UInt32(next() % 3))
+                }
+            }
         }
     }
 }

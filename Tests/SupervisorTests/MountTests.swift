@@ -71,6 +71,22 @@ import Testing
         _ = unsafe rmdir(place)
     }
 
+    /// Each user sees his own mounts, and `unmount --all` ends those.
+    @Test(.enabled(if: MountFixture.users.count > 1)) func everyUserHasHisOwnMounts() throws {
+        let (one, second) = (try MountFixture(user: 61_001), try MountFixture(user: 61_001))
+        let other = try MountFixture(user: 61_002)
+        for mount in [one, second, other] { try mount.mount([]) }
+        let status = try one.shell("'\(try FakeSystem.program("saltbridge"))' status").output
+        #expect(status.contains(one.mountpoint))
+        #expect(try other.run(["unmount", one.mountpoint]) == .exited(1))
+        #expect(try second.run(["unmount", second.mountpoint]) == .exited(0))
+        #expect(try one.run(["unmount", "--all"]) == .exited(0))
+        #expect(!one.isMounted && !second.isMounted)
+        #expect(other.isMounted)
+        #expect(try other.run(["unmount", "--all"]) == .exited(0))
+        for user in [61_001, 61_002] { _ = unsafe rmdir("/tmp/saltbridge-\(user)") }
+    }
+
     @Test func busyMountStaysUnlessForced() throws {
         let mount = try MountFixture(user: geteuid())
         try mount.mount(["--root", "file"])
@@ -103,13 +119,16 @@ final class MountFixture {
     let image: String
     let mountpoint: String
     private let user: UInt32
+    /// Where another user may open /dev/fuse, if the host's isn't for everybody.
+    private let place: FusePlace?
 
     /// Root mounts by itself; others need a /dev/fuse that they may open, and fusermount3.
     static var canMount: Bool { mayOpenFuse(geteuid()) }
 
-    /// Root, and nobody where that may open /dev/fuse.
+    /// Root, and an ordinary user if root can become one.
     static var users: [UInt32] {
-        geteuid() == 0 && mayOpenFuse(65534) && SystemCall.exists("/usr/bin/setpriv") ? [0, 65534] : [geteuid()]
+        let tools = ["/usr/bin/setpriv", "/usr/bin/unshare", "/usr/bin/nsenter", "/usr/bin/fusermount3"]
+        return geteuid() == 0 && tools.allSatisfy { SystemCall.exists($0) } ? [0, 65534] : [geteuid()]
     }
 
     private static func mayOpenFuse(_ user: UInt32) -> Bool {
@@ -127,18 +146,22 @@ final class MountFixture {
         _ = unsafe mkdir(mountpoint, 0o755)
         _ = unsafe chown(folder, user, user)
         _ = unsafe chown(mountpoint, user, user)
+        place = user == geteuid() || Self.mayOpenFuse(user) ? nil : try FusePlace("\(folder)/dev")
         guard try run(["mkfs", image, "--size", "32M"]) == .exited(0) else { throw Errno.ioError }
     }
 
     deinit {
         if isMounted { _ = try? run(["unmount", "--lazy", mountpoint]) }
+        place?.end()
         for name in ["disk.img", "log", "second"] { _ = unsafe unlink("\(folder)/\(name)") }
         _ = unsafe rmdir(mountpoint)
         _ = unsafe rmdir(folder)
     }
 
     var isMounted: Bool {
-        ((try? SystemCall.smallFile("/proc/self/mounts")) ?? "").contains(" \(mountpoint) fuse.saltbridge ")
+        let process = place.map { "\($0.pid)" } ?? "self"
+        let mounts = (try? SystemCall.smallFile("/proc/\(process)/mounts")) ?? ""
+        return mounts.contains(" \(mountpoint) fuse.saltbridge ")
     }
 
     func mount(_ options: [String]) throws {
@@ -163,14 +186,20 @@ final class MountFixture {
 
     func start(_ arguments: [String], name: String = "saltbridge") throws -> ChildProcess {
         let path = try FakeSystem.program("saltbridge")
-        let isOther = user != geteuid()
-        let program = try SystemCall.openPath(isOther ? "/usr/bin/setpriv" : path)
-        let prefix = ["setpriv", "--reuid", "\(user)", "--regid", "\(user)", "--clear-groups", path]
+        let prefix = becoming
+        let program = try SystemCall.openPath(prefix.first ?? path)
         let null = try SystemCall.open("/dev/null", O_RDWR)
         return try ProcessPlan(
-            executable: program.rawValue, arguments: (isOther ? prefix : [name]) + arguments,
+            executable: program.rawValue, arguments: (prefix.isEmpty ? [name] : prefix + [path]) + arguments,
             environment: ["PATH=/usr/bin:/bin"], descriptors: [null.rawValue, null.rawValue, 2]
         ).run()
+    }
+
+    /// The command that runs another one as the fixture's user; empty if that is the test's own.
+    private var becoming: [String] {
+        guard user != geteuid() else { return [] }
+        let enter = place.map { ["/usr/bin/nsenter", "-t", "\($0.pid)", "-m"] } ?? []
+        return enter + ["/usr/bin/setpriv", "--reuid", "\(user)", "--regid", "\(user)", "--clear-groups"]
     }
 
     // An ordinary user's mount is for his processes only: a shell does it for the tests.
@@ -193,8 +222,8 @@ final class MountFixture {
         return output
     }
 
-    private func shell(_ command: String) throws -> (end: ProcessEnd, output: String) {
-        let program = try SystemCall.openPath("/usr/bin/setpriv")
+    func shell(_ command: String) throws -> (end: ProcessEnd, output: String) {
+        let program = try SystemCall.openPath(becoming.first ?? "/bin/sh")
         let null = try SystemCall.open("/dev/null", O_RDWR)
         let reading: SharedDescriptor
         let process: ChildProcess
@@ -203,9 +232,7 @@ final class MountFixture {
             reading = pipe.reading
             process = try ProcessPlan(
                 executable: program.rawValue,
-                arguments: [
-                    "setpriv", "--reuid", "\(user)", "--regid", "\(user)", "--clear-groups", "/bin/sh", "-c", command,
-                ],
+                arguments: becoming + ["/bin/sh", "-c", command],
                 environment: ["PATH=/usr/bin:/bin"], descriptors: [null.rawValue, pipe.writing.rawValue, 2]
             ).run()
         }

@@ -1,0 +1,134 @@
+import Glibc
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Disks that are full, fail, or go away: the right error number, nothing lost that was acknowledged, and work goes on when the
+/// disk does.
+@Suite(.enabled(if: mountObstacle == nil, mountObstacle))
+struct DiskFaultTests {
+    private func contents(_ number: Int, _ count: Int) -> [UInt8] {
+        var random = SplitMix(UInt64(number))
+        return (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+    }
+
+    /// Writes a file and closes it; the error number, or nil if every call said that it succeeded.
+    private func store(_ path: String, _ bytes: [UInt8]) -> Int32? {
+        let file = unsafe open(path, O_CREAT | O_WRONLY | O_TRUNC, 0o644)
+        if file < 0 { return errno }
+        var done = 0
+        while done < bytes.count {
+            let count = unsafe bytes.withUnsafeBytes { raw in
+                unsafe write(file, raw.baseAddress?.advanced(by: done), bytes.count - done)
+            }
+            if count <= 0 {
+                let code = errno
+                close(file)
+                return code
+            }
+            done += count
+        }
+        let isSynced = fsync(file) == 0
+        let code = errno
+        if close(file) != 0 { return errno }
+        return isSynced ? nil : code
+    }
+
+    @Test func fullDiskSaysSoAndKeepsWhatItAcknowledged() throws {
+        let mount = try ToolMount(size: "16M")
+        try mount.mount("--root", "file")
+        var kept: [Int] = []
+        var refusal: Int32?
+        while refusal == nil, kept.count < 1000 {
+            refusal = store(mount.path("\(kept.count)"), contents(kept.count, 200_000))
+            if refusal == nil { kept.append(kept.count) }
+        }
+        #expect(refusal == ENOSPC)
+        #expect(kept.count > 20)
+        for number in kept { #expect(try bytes(mount.path("\(number)")) == contents(number, 200_000), "\(number)") }
+        // Removing makes room again.
+        for number in kept.prefix(10) { unsafe #expect(unlink(mount.path("\(number)")) == 0) }
+        _ = unsafe unlink(mount.path("\(kept.count)"))
+        #expect(store(mount.path("again"), contents(7, 200_000)) == nil)
+        // After a death, too, a full disk loses nothing.
+        try mount.ask("crash", "file")
+        for number in kept.dropFirst(10) { #expect(try bytes(mount.path("\(number)")) == contents(number, 200_000)) }
+        try mount.unmount()
+        #expect(try mount.run(["fsck", mount.image]).status == 0)
+    }
+
+    private func bytes(_ path: String) throws -> [UInt8] {
+        let file = try SystemCall.open(path, O_RDONLY)
+        return try SystemCall.readToEnd(file.rawValue, limit: 1 << 30)
+    }
+
+    @Test func tooLargeFilesAreRefused() throws {
+        let mount = try ToolMount()
+        try mount.mount("--root", "file")
+        let file = try SystemCall.open(mount.path("file"), O_CREAT | O_RDWR, mode: 0o644)
+        #expect(ftruncate(file.rawValue, .max) == -1 && errno == EFBIG)
+        // The kernel collects writes: then it is the fsync that fails, and the kernel knows only EIO and ENOSPC by that time.
+        var byte: UInt8 = 1
+        let isRefused = unsafe pwrite(file.rawValue, &byte, 1, off_t.max - 1) == -1
+        if isRefused { #expect(errno == EFBIG) }
+        if !isRefused { #expect(fsync(file.rawValue) == -1 && (errno == EFBIG || errno == EIO)) }
+        let other = try SystemCall.open(mount.path("other"), O_CREAT | O_RDWR, mode: 0o644)
+        #expect(unsafe pwrite(other.rawValue, &byte, 1, 100) == 1)
+        #expect(fsync(other.rawValue) == 0)
+    }
+
+    @Test func writeErrorsAreToldAndPass() throws {
+        let mount = try ToolMount()
+        try mount.mount("--root", "file")
+        #expect(store(mount.path("before"), contents(1, 300_000)) == nil)
+        try mount.ask("fault", "disk", "--write-error", "1")
+        #expect(store(mount.path("during"), contents(2, 300_000)) == EIO)
+        // What was acknowledged is still there, and what is only read works.
+        #expect(try bytes(mount.path("before")) == contents(1, 300_000))
+        try mount.ask("fault", "disk")
+        #expect(store(mount.path("during"), contents(2, 300_000)) == nil)
+        #expect(store(mount.path("after"), contents(3, 300_000)) == nil)
+        try mount.unmount()
+        #expect(try mount.run(["fsck", mount.image]).status == 0)
+        try mount.mount("--root", "file")
+        for (name, number) in [("before", 1), ("during", 2), ("after", 3)] {
+            #expect(try bytes(mount.path(name)) == contents(number, 300_000), "\(name)")
+        }
+    }
+
+    @Test(arguments: ["--read-error", "--corrupt"]) func readErrorsAreToldAndPass(fault: String) throws {
+        let mount = try ToolMount()
+        try mount.mount("--root", "file")
+        #expect(store(mount.path("file"), contents(1, 3_000_000)) == nil)
+        try mount.unmount()
+        try mount.mount("--root", "file")
+        let file = unsafe open(mount.path("file"), O_RDONLY)
+        try #require(file >= 0)
+        defer { close(file) }
+        try mount.ask("fault", "disk", fault, "1")
+        var byte: UInt8 = 0
+        #expect(unsafe pread(file, &byte, 1, 1_000_000) == -1 && errno == EIO)
+        try mount.ask("fault", "disk")
+        #expect(try bytes(mount.path("file")) == contents(1, 3_000_000))
+    }
+
+    /// The image's bytes go away under a mount. Errors, no death, no hang; other mounts and the unmounting go on.
+    @Test func imageThatVanishes() throws {
+        let mount = try ToolMount()
+        try mount.mount()
+        #expect(store(mount.path("file/kept"), contents(1, 3_000_000)) == nil)
+        try mount.unmount()
+        try mount.mount()
+        let path = mount.image
+        unsafe #expect(truncate(path, 4096) == 0)
+        #expect(throws: Errno.self) { try bytes(mount.path("file/kept")) }
+        #expect(store(mount.path("file/new"), contents(2, 100_000)) != nil)
+        let zero = try SystemCall.open(mount.path("small/zero"), O_RDONLY)
+        var byte: UInt8 = 1
+        #expect(unsafe read(zero.rawValue, &byte, 1) == 1 && byte == 0)
+        try zero.close()
+        _ = try mount.run(["unmount", "--lazy", mount.point])
+        #expect(!mount.isMounted)
+    }
+}

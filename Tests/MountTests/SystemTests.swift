@@ -1,0 +1,151 @@
+import Glibc
+import Platform
+import Sandbox
+import Supervisor
+import SystemPackage
+import TestSupport
+import Testing
+
+/// A mount as its user sees it: several file systems, restarts, new programs, what goes wrong.
+@Suite(.enabled(if: mountObstacle == nil, mountObstacle))
+struct SystemTests {
+    @Test func severalFileSystemsInOneMount() throws {
+        let mount = try ToolMount()
+        let home = mount.folder.file("home.img")
+        try mount.succeed("mkfs", home, "--size", "32M")
+        try mount.mount("--also", "home=\(home)")
+        try mount.write("file/a", "first")
+        try mount.write("file.home/a", "second")
+        try mount.ask("crash", "file.home")
+        #expect(try mount.read("file/a") == "first")
+        #expect(try mount.read("file.home/a") == "second")
+        // One can't be moved into the other by a rename.
+        let (from, to) = (mount.path("file/a"), mount.path("file.home/b"))
+        #expect(unsafe rename(from, to) == -1 && errno == EXDEV)
+        try mount.unmount()
+        for image in [mount.image, home] { #expect(try mount.run(["fsck", image]).status == 0) }
+        #expect(try mount.run(["cat", home, "/a"]).text == "second")
+    }
+
+    @Test func imageIsMountedOnceAndTheErrorNamesTheHolder() throws {
+        let mount = try ToolMount()
+        try mount.mount()
+        let second = mount.folder.file("second")
+        _ = unsafe mkdir(second, 0o755)
+        let result = try mount.run(["mount", mount.image, second])
+        #expect(result.status == 1)
+        #expect(result.errors.contains(mount.image))
+        #expect(result.errors.contains(mount.point) || result.errors.contains("process"), "\(result.errors)")
+        #expect(try mount.run(["fsck", "--repair", mount.image]).status != 0)
+    }
+
+    @Test func readOnlyImageStaysAsItIs() throws {
+        let mount = try ToolMount()
+        try mount.mount("--root", "file")
+        try mount.write("kept", "as it is")
+        try mount.unmount()
+        let before = try SHA256.of(bytes(mount.image))
+        try mount.mount("--root", "file", "--read-only")
+        #expect(try mount.read("kept") == "as it is")
+        let path = mount.path("new")
+        unsafe #expect(mkdir(path, 0o755) == -1 && errno == EROFS)
+        unsafe #expect(open(path, O_CREAT | O_WRONLY, 0o644) == -1 && errno == EROFS)
+        unsafe #expect(unlink(mount.path("kept")) == -1 && errno == EROFS)
+        try mount.unmount()
+        #expect(try SHA256.of(bytes(mount.image)) == before)
+    }
+
+    private func bytes(_ path: String) throws -> [UInt8] {
+        let file = try SystemCall.open(path, O_RDONLY)
+        return try SystemCall.readToEnd(file.rawValue, limit: 1 << 30)
+    }
+
+    /// A scheme that died too often is offline: ENODEV at once, others don't notice, `restart` brings it back.
+    @Test func offlineSchemeComesBack() throws {
+        var small = MemberConfiguration(
+            name: "small", executablePath: try MountedSystem.program("scheme-small"), manifest: .plain("small"))
+        small.isEssential = false
+        let system = try MountedSystem { configuration in
+            configuration.schemes.append(small)
+            configuration.router?.settings = []
+            // However slowly the test kills it, it dies too often.
+            configuration.policy.deathLimit = 4
+            configuration.policy.stableAfter = .max
+        }
+        while try system.state("small") != "offline" {
+            if let pid = try system.pid("small"), pid > 1 { kill(pid, SIGKILL) }
+        }
+        let zero = "\(system.root)/small/zero"
+        unsafe #expect(open(zero, O_RDONLY) == -1 && errno == ENODEV)
+        let other = try SystemCall.open("\(system.root)/file/other", O_CREAT | O_WRONLY, mode: 0o644)
+        try SystemCall.write(text: "goes on", to: other.rawValue)
+        try other.close()
+        #expect(try SystemCall.smallFile("\(system.root)/file/other") == "goes on")
+        _ = try system.client.ask(.make(["command": .string("restart"), "scheme": .string("small")]))
+        let file = try SystemCall.open(zero, O_RDONLY)
+        var byte: UInt8 = 1
+        #expect(unsafe read(file.rawValue, &byte, 1) == 1 && byte == 0)
+        try file.close()
+        try system.end()
+    }
+
+    /// A request that kills its server each time gets EIO after two deaths; the next ones are answered.
+    @Test func deadlyRequestIsQuarantined() throws {
+        let mount = try ToolMount()
+        try mount.mount("--root", "file", "-o", "file.crash=operation,file.operation=symlink")
+        try mount.write("before", "1")
+        let path = mount.path("deadly")
+        unsafe #expect(symlink("target", path) == -1 && errno == EIO)
+        try mount.write("after", "2")
+        #expect(try mount.read("before") == "1" && mount.read("after") == "2")
+        #expect(try mount.process("file")["deaths"]?.integer == 2)
+    }
+
+    @Test func programsAreReplacedWhileFilesAreOpen() throws {
+        let mount = try ToolMount()
+        try mount.mount("--root", "file")
+        let file = try SystemCall.open(mount.path("open"), O_CREAT | O_RDWR, mode: 0o644)
+        try SystemCall.write(text: "before ", to: file.rawValue)
+        let old = try mount.process("router")["incarnation"]?.integer ?? 0
+        try mount.ask("upgrade")
+        try SystemCall.write(text: "after", to: file.rawValue)
+        #expect(try mount.read("open") == "before after")
+        for name in ["router", "file", "disk"] {
+            #expect(try mount.process(name)["incarnation"]?.integer == old + 1, "\(name)")
+            #expect(try mount.process(name)["deaths"]?.integer == 0, "\(name)")
+        }
+    }
+
+    /// mount(8) finds the helper in /sbin: made visible there in a mount namespace of its own.
+    @Test(.enabled(if: SystemCall.exists("/usr/bin/unshare"))) func mountOfTheSystemAndFstab() throws {
+        let mount = try ToolMount()
+        let script = """
+            set -e
+            mkdir \(mount.folder.path)/upper \(mount.folder.path)/work
+            mount -t tmpfs none \(mount.folder.path)/upper
+            mkdir \(mount.folder.path)/upper/u \(mount.folder.path)/upper/w
+            sbin=$(readlink -f /sbin)
+            mount -t overlay none -o lowerdir=$sbin,upperdir=\(mount.folder.path)/upper/u,workdir=\(mount.folder.path)/upper/w $sbin
+            ln -s "$1" $sbin/mount.fuse.saltbridge
+            ln -s "$1" $sbin/umount.fuse.saltbridge
+            mount -t fuse.saltbridge -o noatime "$2" "$3"
+            echo text > "$3/file"
+            mount -o remount,ro "$3"
+            ! touch "$3/other" 2>/dev/null
+            mount -o remount,rw "$3"
+            umount "$3"
+            printf '%s %s fuse.saltbridge rw,noauto,x-saltbridge 0 0\\n' "$2" "$3" > \(mount.folder.path)/fstab
+            mount -T \(mount.folder.path)/fstab "$3"
+            grep -q text "$3/file"
+            touch "$3/other"
+            umount "$3"
+            """
+        let program = try BuiltProgram.saltbridge().path
+        let result = try BuiltProgram(path: "/usr/bin/unshare").run(
+            ["-m", "--propagation", "private", "/bin/bash", "-c", script, "bash", program, mount.image, mount.point],
+            in: mount.folder)
+        #expect(result.status == 0, "\(result.text) \(result.errors)")
+        #expect(try mount.run(["fsck", mount.image]).status == 0)
+        #expect(try mount.run(["ls", mount.image, "/"]).text.contains("other"))
+    }
+}

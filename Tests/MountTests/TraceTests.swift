@@ -1,0 +1,102 @@
+import Glibc
+import Platform
+import Synchronization
+import SystemPackage
+import TestSupport
+import Testing
+
+/// `saltbridge trace`: the requests of a mount, one by one.
+@Suite(.enabled(if: mountObstacle == nil, mountObstacle))
+struct TraceTests {
+    /// Traces on a thread of its own while the body works, until the trace has what it waits for.
+    private func trace(
+        _ mount: ToolMount, _ options: [String], until isEnough: @escaping @Sendable () throws -> Void
+    ) throws -> BuiltProgram.Result {
+        let isDone = Atomic<Bool>(false)
+        let failure = Locked<String?>(nil)
+        let worker = try spawnThread(name: "work") {
+            while !isDone.load(ordering: .relaxed) {
+                do { try isEnough() } catch { failure.withLock { $0 = "\(error)" } }
+            }
+        }
+        defer {
+            isDone.store(true, ordering: .relaxed)
+            worker.join()
+        }
+        let result = try mount.run(["trace", "--mount", mount.point] + options)
+        #expect(failure.withLock { $0 } == nil)
+        return result
+    }
+
+    @Test func everyRequestIsShown() throws {
+        let mount = try ToolMount()
+        try mount.mount("--root", "file")
+        let path = mount.path("a name")
+        let result = try trace(mount, ["--count", "40", "--json"]) {
+            let file = try SystemCall.open(path, O_CREAT | O_RDWR, mode: 0o644)
+            try SystemCall.write(text: "text", to: file.rawValue)
+            if fsync(file.rawValue) != 0 { throw Errno(rawValue: errno) }
+            try SystemCall.retrying { unsafe unlink(path) }
+        }
+        #expect(result.status == 0, "\(result.errors)")
+        let events = try result.lines.map { try JSONValue(parsing: $0) }
+        #expect(events.count == 40)
+        // A create whose name, handle and new node are told, a write with its length, the end of the name.
+        let created = try #require(events.first { $0["operation"]?.string == "create" })
+        #expect(created["place"]?.string == "/a name")
+        #expect(created["handle"]?.integer ?? 0 > 0)
+        #expect(created["found"]?.integer ?? 0 > 1)
+        #expect(created["scheme"]?.string == "file")
+        #expect(created["total_ns"]?.integer ?? 0 >= created["server_ns"]?.integer ?? .max)
+        #expect(events.contains { $0["operation"]?.string == "write" && $0["length"]?.integer == 4 })
+        #expect(events.contains { $0["operation"]?.string == "unlink" && $0["place"]?.string == "/a name" })
+        #expect(events.contains { $0["operation"]?.string == "fsync" })
+        #expect(events.allSatisfy { ($0["result"]?.integer ?? -1) >= 0 })
+    }
+
+    @Test func operationsAreChosen() throws {
+        let mount = try ToolMount()
+        try mount.mount("--root", "file")
+        let path = mount.path("missing")
+        let result = try trace(mount, ["file", "--op", "rmdir,lookup", "--count", "5"]) {
+            if unsafe rmdir(path) != -1 || errno != ENOENT { throw Errno(rawValue: errno) }
+            unsafe mkdir(path, 0o755)
+            if unsafe rmdir(path) != 0 { throw Errno(rawValue: errno) }
+        }
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.lines.count == 6)
+        #expect(result.lines.dropFirst().allSatisfy { $0.contains("rmdir(/missing) = ") || $0.contains("lookup(") })
+        let slow = try trace(mount, ["--slow", "1", "--count", "1"]) {
+            unsafe mkdir(path, 0o755)
+            if unsafe rmdir(path) != 0 { throw Errno(rawValue: errno) }
+        }
+        #expect(slow.lines.count == 2)
+        #expect(try mount.run(["trace", "--op", "nonsense", "--mount", mount.point]).status == 64)
+        #expect(try mount.run(["trace", "nonsense", "--mount", mount.point]).status == 1)
+    }
+
+    /// What runs have written so far.
+    private func output(_ mount: ToolMount) -> String {
+        let names = (try? SystemCall.directoryNames(mount.folder.path)) ?? []
+        return names.filter { $0.hasSuffix(".out") }.map { (try? SystemCall.smallFile(mount.folder.file($0))) ?? "" }
+            .joined()
+    }
+
+    @Test func traceSurvivesDeathsAndEndsWithTheMount() throws {
+        let mount = try ToolMount()
+        try mount.mount("--root", "file")
+        let tracer = try spawnThread(name: "trace") {
+            let result = try? mount.run(["trace", "--op", "mkdir,rmdir", "--mount", mount.point])
+            #expect(result?.status == 0, "\(result?.errors ?? "it could not be run")")
+        }
+        while !output(mount).contains("SECONDS") { usleep(10_000) }
+        for round in 0..<3 {
+            try mount.ask("crash", "router")
+            try mount.ask("crash", "file")
+            unsafe #expect(mkdir(mount.path("directory \(round)"), 0o755) == 0)
+            while !output(mount).contains("mkdir(/directory \(round)) = #") { usleep(10_000) }
+        }
+        try mount.unmount()
+        tracer.join()
+    }
+}
