@@ -134,11 +134,14 @@ struct SystemTests {
             ! touch "$3/other" 2>/dev/null
             mount -o remount,rw "$3"
             umount "$3"
+            # The last process of the mount gives the image back.
+            until "$1" fsck "$2" >/dev/null 2>&1; do sleep 0.1; done
             printf '%s %s fuse.saltbridge rw,noauto,x-saltbridge 0 0\\n' "$2" "$3" > \(mount.folder.path)/fstab
             mount -T \(mount.folder.path)/fstab "$3"
             grep -q text "$3/file"
             touch "$3/other"
             umount "$3"
+            until "$1" fsck "$2" >/dev/null 2>&1; do sleep 0.1; done
             """
         let program = try BuiltProgram.saltbridge().path
         let result = try BuiltProgram(path: "/usr/bin/unshare").run(
