@@ -55,6 +55,9 @@ public struct ImageMaker: Sendable {
         let device = image.device
         let random = try RandomBytes.uuid()
         var format = FormatOptions(uuid: uuid ?? random, time: now)
+        // Who makes a file system can use it when it is mounted.
+        format.rootUID = geteuid()
+        format.rootGID = getegid()
         let block = Limits.blockSize
         format.reservedBlocks = UInt64((bootLoader.count + block - 1) / block)
         if let password {
