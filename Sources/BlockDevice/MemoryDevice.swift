@@ -12,6 +12,12 @@ public final class MemoryDevice: BlockDevice {
         isWritable = true
     }
 
+    /// A device of zeros that occupies all its memory from the start.
+    public init(residentByteCount byteCount: Int) {
+        storage = Locked(AlignedBuffer(residentByteCount: byteCount))
+        isWritable = true
+    }
+
     /// A device with the given contents.
     public init(contents: [UInt8], isWritable: Bool = true) {
         let buffer = AlignedBuffer(byteCount: contents.count)

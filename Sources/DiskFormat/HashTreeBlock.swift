@@ -18,13 +18,9 @@ public enum HashTreeBlock {
     /// Whether an entry is in use: it points to something.
     @inlinable public static func isUsed(_ block: RawSpan, _ index: Int) -> Bool { !pointer(block, index).isNull }
 
-    /// Number of entries in use, which are the first ones.
+    /// Number of entries in use, which are the first ones in a block that passed `check`.
     @inlinable
-    public static func usedCount(_ block: RawSpan) -> Int {
-        var index = 0
-        while index < entryCount, isUsed(block, index) { index &+= 1 }
-        return index
-    }
+    public static func usedCount(_ block: RawSpan) -> Int { lowerBound(block, NameHash.unused) }
 
     /// The first entry whose hash is not below the given one; `entryCount` if there is none. Unused entries count with
     /// their hash, which is above all others: with such a result there is no entry for the hash.
@@ -50,7 +46,8 @@ public enum HashTreeBlock {
     /// Makes sure that entries in use come first, are sorted by hash, and none has the hash of unused ones.
     public static func check(_ block: RawSpan) throws(FormatError) {
         try FormatError.checkBlock(block, .hashTree)
-        let used = usedCount(block)
+        var used = 0
+        while used < entryCount, isUsed(block, used) { used &+= 1 }
         for index in 0..<used {
             let found = hash(block, index)
             guard found != NameHash.unused, !pointer(block, index).isMarker else {

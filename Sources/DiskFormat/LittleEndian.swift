@@ -31,7 +31,7 @@ extension RawSpan {
     }
 
     /// Whether two spans hold the same bytes.
-    @inlinable
+    @inlinable @inline(__always)
     public func isEqual(to other: RawSpan) -> Bool {
         guard byteCount == other.byteCount else { return false }
         let words = byteCount >> 3

@@ -13,6 +13,8 @@ public final class AlignedBuffer: @unchecked Sendable {
     private let isMapped: Bool
     /// Whose memory it is, if not the buffer's own.
     private let owner: AnyObject?
+    /// Where the memory goes back to, if it is a pool's.
+    private let storage: BufferStorage?
 
     /// From this size on zeroed memory is mapped: the kernel hands out zero pages as they are touched.
     private static let mappingThreshold = 1 << 20
@@ -22,6 +24,7 @@ public final class AlignedBuffer: @unchecked Sendable {
         precondition(byteCount >= 0)
         self.byteCount = byteCount
         owner = nil
+        storage = nil
         if byteCount >= Self.mappingThreshold {
             let mapped = unsafe mmap(
                 nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
@@ -37,6 +40,16 @@ public final class AlignedBuffer: @unchecked Sendable {
         }
     }
 
+    /// A buffer of zeros whose memory is there at once, in large pages if the kernel has any: for measurements, which
+    /// shouldn't measure how the kernel hands out memory.
+    public convenience init(residentByteCount byteCount: Int) {
+        self.init(byteCount: byteCount)
+        guard isMapped else { return }
+        // Advice only: without it the memory comes page by page as it is touched.
+        _ = unsafe madvise(base, byteCount, Int32(MADV_HUGEPAGE))
+        _ = unsafe madvise(base, byteCount, Int32(MADV_POPULATE_WRITE))
+    }
+
     /// A buffer with undefined contents, for who fills it before reading.
     public init(uninitializedByteCount byteCount: Int) {
         precondition(byteCount >= 0)
@@ -44,6 +57,16 @@ public final class AlignedBuffer: @unchecked Sendable {
         unsafe base = Self.allocate(byteCount)
         isMapped = false
         owner = nil
+        storage = nil
+    }
+
+    /// A buffer over memory of a pool.
+    init(pooled memory: BufferStorage.Memory, byteCount: Int, storage: BufferStorage) {
+        self.byteCount = byteCount
+        unsafe base = memory.base
+        isMapped = false
+        owner = nil
+        self.storage = storage
     }
 
     /// A buffer over memory that belongs to `owner`, which it keeps alive.
@@ -52,6 +75,7 @@ public final class AlignedBuffer: @unchecked Sendable {
         unsafe self.base = base
         isMapped = false
         self.owner = owner
+        storage = nil
     }
 
     /// A copy of the bytes.
@@ -61,6 +85,10 @@ public final class AlignedBuffer: @unchecked Sendable {
     }
 
     deinit {
+        if let storage {
+            storage.give(unsafe BufferStorage.Memory(base: base), byteCount: byteCount)
+            return
+        }
         if owner != nil { return }
         if isMapped {
             _ = unsafe munmap(base, byteCount)

@@ -1,85 +1,103 @@
 import Glibc
 
-/// Buffers of the six block sizes, used again instead of allocated anew. Bounded: what is over goes back to the heap.
-///
-/// Buffers of 4 KiB, of which there can be very many, are cut from large pieces of memory as soon as more than a few are
-/// needed: the kernel provides such a piece at once instead of page by page. They are always kept for the next use.
+/// Buffers of the six block sizes, used again instead of allocated anew. A buffer's memory comes back by itself when the
+/// last reference to the buffer goes, wherever that is.
 public final class BufferPool: Sendable {
     /// The highest level: 4 KiB << 5 = 128 KiB.
     public static let maximumLevel = 5
-    /// How many buffers of 4 KiB come from the heap before the first large piece.
-    private static let singleBuffers = 256
+    private let storage: BufferStorage
 
-    private struct State {
-        var free: [[AlignedBuffer]]
-        /// How many buffers of 4 KiB were made.
-        var smallCount = 0
-    }
-
-    private let state: Locked<State>
-    private let limits: [Int]
-
-    /// - Parameter maximumBytesPerLevel: how many bytes of unused buffers of each size above 4 KiB are kept.
+    /// - Parameter maximumBytesPerLevel: how many bytes of unused buffers of each size above 4 KiB stay in memory; what is
+    ///   over goes back to the kernel. Buffers of 4 KiB, the size of which most are needed, always stay.
     public init(maximumBytesPerLevel: Int = 8 << 20) {
-        limits = (0...Self.maximumLevel).map { $0 == 0 ? .max : maximumBytesPerLevel / (4096 << $0) }
-        state = Locked(State(free: [[AlignedBuffer]](repeating: [], count: Self.maximumLevel + 1)))
+        storage = BufferStorage(maximumBytesPerLevel: maximumBytesPerLevel)
     }
 
     /// A buffer of 4096 << level bytes with undefined contents.
     public func take(level: Int) -> AlignedBuffer {
         precondition(level >= 0 && level <= Self.maximumLevel)
-        let found = state.withLock { state -> AlignedBuffer? in
-            if let buffer = state.free[level].popLast() { return buffer }
-            guard level == 0 else { return nil }
-            state.smallCount += 1
-            guard state.smallCount > Self.singleBuffers else { return nil }
-            state.free[0] += BufferSlab.cut()
-            return state.free[0].popLast()
-        }
-        return found ?? AlignedBuffer(uninitializedByteCount: 4096 << level)
-    }
-
-    /// Gives a buffer back that nobody else uses any more; one that is still shared, or of another size, is ignored.
-    public func give(_ buffer: consuming AlignedBuffer) {
-        guard let level = Self.level(of: buffer.byteCount) else { return }
-        var candidate = buffer
-        guard isKnownUniquelyReferenced(&candidate) else { return }
-        let returned = candidate
-        state.withLock { state in
-            if state.free[level].count < limits[level] { state.free[level].append(returned) }
-        }
-    }
-
-    /// The level of a buffer's size, nil if no block has that size.
-    static func level(of byteCount: Int) -> Int? {
-        guard byteCount >= 4096, byteCount & (byteCount - 1) == 0 else { return nil }
-        let level = byteCount.trailingZeroBitCount - 12
-        return level <= maximumLevel ? level : nil
+        return AlignedBuffer(pooled: storage.take(level: level), byteCount: 4096 << level, storage: storage)
     }
 }
 
-/// A large piece of memory that buffers of 4 KiB are cut from; it goes with the last of them.
+/// The memory of a pool. It lives as long as the pool or one of the buffers.
+///
+/// Memory is cut from large pieces as soon as more than a little is needed: the kernel provides such a piece at once
+/// instead of page by page.
 @safe
-private final class BufferSlab {
-    private static let byteCount = 2 << 20
-    private let base: UnsafeMutableRawPointer
-
-    private init() {
-        var result: UnsafeMutableRawPointer?
-        let code = unsafe posix_memalign(&result, Self.byteCount, Self.byteCount)
-        guard code == 0, let result = unsafe result else { fatalError("out of memory: \(Self.byteCount) bytes") }
-        unsafe base = result
-        // Advice only: without large pages it works as well.
-        _ = unsafe madvise(base, Self.byteCount, Int32(MADV_HUGEPAGE))
+final class BufferStorage: @unchecked Sendable {
+    /// Memory of one buffer, or a piece that buffers are cut from.
+    @safe
+    struct Memory {
+        let base: UnsafeMutableRawPointer
     }
 
-    deinit { unsafe free(base) }
+    private struct State {
+        /// Unused memory by level.
+        var free = [[Memory]](repeating: [], count: BufferPool.maximumLevel + 1)
+        /// Unused memory by level that was given back to the kernel: only the addresses are kept.
+        var empty = [[Memory]](repeating: [], count: BufferPool.maximumLevel + 1)
+        /// How many bytes of each level came from the heap one by one.
+        var singleBytes = [Int](repeating: 0, count: BufferPool.maximumLevel + 1)
+        /// Everything that was allocated.
+        var allocated: [Memory] = []
+    }
 
-    /// The buffers of a new piece.
-    static func cut() -> [AlignedBuffer] {
-        let slab = BufferSlab()
-        return (0..<byteCount / 4096).reversed().map { index in
-            unsafe AlignedBuffer(mapped: slab.base + index * 4096, byteCount: 4096, owner: slab)
+    private static let pieceBytes = 2 << 20
+    /// How many bytes of each level come from the heap before the first large piece.
+    private static let maximumSingleBytes = 1 << 20
+    private let state = Locked(State())
+    private let limits: [Int]
+
+    init(maximumBytesPerLevel: Int) {
+        limits = (0...BufferPool.maximumLevel).map { $0 == 0 ? .max : maximumBytesPerLevel / (4096 << $0) }
+    }
+
+    deinit {
+        state.withLock { state in
+            for memory in state.allocated { unsafe free(memory.base) }
         }
+    }
+
+    /// Memory of 4096 << level bytes.
+    func take(level: Int) -> Memory {
+        state.withLock { state in
+            if let memory = state.free[level].popLast() ?? state.empty[level].popLast() { return memory }
+            let size = 4096 << level
+            if state.singleBytes[level] < Self.maximumSingleBytes {
+                state.singleBytes[level] += size
+                let memory = Self.allocate(size, alignment: 4096)
+                state.allocated.append(memory)
+                return memory
+            }
+            let piece = Self.allocate(Self.pieceBytes, alignment: Self.pieceBytes)
+            state.allocated.append(piece)
+            // Advice only: without large pages it works as well.
+            _ = unsafe madvise(piece.base, Self.pieceBytes, Int32(MADV_HUGEPAGE))
+            for offset in stride(from: Self.pieceBytes - size, to: 0, by: -size) {
+                state.free[level].append(unsafe Memory(base: piece.base + offset))
+            }
+            return piece
+        }
+    }
+
+    /// Takes memory back.
+    func give(_ memory: Memory, byteCount: Int) {
+        let level = byteCount.trailingZeroBitCount - 12
+        let isKept = state.withLock { state in
+            guard state.free[level].count < limits[level] else { return false }
+            state.free[level].append(memory)
+            return true
+        }
+        if isKept { return }
+        _ = unsafe madvise(memory.base, byteCount, Int32(MADV_DONTNEED))
+        state.withLock { $0.empty[level].append(memory) }
+    }
+
+    private static func allocate(_ byteCount: Int, alignment: Int) -> Memory {
+        var result: UnsafeMutableRawPointer?
+        let code = unsafe posix_memalign(&result, alignment, byteCount)
+        guard code == 0, let result = unsafe result else { fatalError("out of memory: \(byteCount) bytes") }
+        return unsafe Memory(base: result)
     }
 }

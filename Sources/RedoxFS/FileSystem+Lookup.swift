@@ -6,9 +6,18 @@ extension FileSystem {
     ///
     /// - Throws: `.notFound`, `.notDirectory`, `.nameTooLong`.
     public func lookup(_ parent: NodeID, _ name: RawSpan) throws(FileSystemError) -> Attributes {
-        try inspect { (state) throws(Fault) in
-            let directory = try state.directory(parent)
-            guard let id = try state.lookup(directory, name) else { throw .failed(.notFound) }
+        // When only the node had to be read, and nothing changed meanwhile, the name isn't searched again.
+        var found: (id: NodeID, changes: UInt64)?
+        return try inspect { (state) throws(Fault) in
+            let id: NodeID
+            if let found, found.changes == state.changes {
+                id = found.id
+            } else {
+                let directory = try state.directory(parent)
+                guard let match = try state.lookup(directory, name) else { throw .failed(.notFound) }
+                id = match
+                found = (id, state.changes)
+            }
             let attributes = try state.attributes(id)
             if attributes.kind == .directory { state.rememberParent(of: id, parent) }
             return attributes

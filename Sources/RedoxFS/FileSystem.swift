@@ -37,7 +37,7 @@ public final class FileSystem: Sendable {
         isReadOnly = options.readOnly || options.generation != nil
         if !isReadOnly, !device.isWritable { throw .readOnly }
         self.options = options
-        pool = BufferPool(maximumBytesPerLevel: 16 << 20)
+        pool = BufferPool(maximumBytesPerLevel: max(options.dirtyBytes, 16 << 20))
         do {
             workers = try WorkerPool(threads: options.threads)
         } catch {

@@ -110,17 +110,48 @@ import Testing
         #expect(tail == 0)
     }
 
-    @Test func poolGivesBackWhatIsNotShared() {
-        let pool = BufferPool(maximumBytesPerLevel: 8192)
-        let first = pool.take(level: 0)
-        let identity = ObjectIdentifier(first)
-        pool.give(first)
-        // Still referenced here: not taken back.
-        #expect(ObjectIdentifier(pool.take(level: 0)) != identity)
-        pool.give(AlignedBuffer(byteCount: 4096))
-        pool.give(AlignedBuffer(byteCount: 5000))
-        #expect(pool.take(level: 0).byteCount == 4096)
-        #expect(pool.take(level: 5).byteCount == 131072)
+    /// A buffer's memory is handed out again when the last reference to it is gone, and not before; buffers don't overlap,
+    /// whether they are cut from large pieces, were given back to the kernel, or outlive the pool.
+    @Test(arguments: 0...BufferPool.maximumLevel) func poolUsesMemoryAgain(level: Int) {
+        var pool: BufferPool? = BufferPool(maximumBytesPerLevel: 1 << 20)
+        let count = (6 << 20) / (4096 << level)
+        var places: [Set<UInt>] = []
+        var kept: [AlignedBuffer] = []
+        for _ in 0..<2 {
+            let buffers = (0..<count).compactMap { _ in pool?.take(level: level) }
+            #expect(buffers.count == count && buffers.allSatisfy { $0.byteCount == 4096 << level })
+            for (index, buffer) in buffers.enumerated() { Self.fill(buffer, with: index) }
+            #expect(buffers.enumerated().allSatisfy { Self.isFilled($1, with: $0) })
+            let addresses = Set(buffers.map(Self.address))
+            #expect(addresses.count == count)
+            // What is still in use isn't handed out.
+            #expect(addresses.isDisjoint(with: kept.map(Self.address)))
+            places.append(addresses)
+            kept = Array(buffers.suffix(2))
+        }
+        // What was left of a large piece may be handed out before what came back.
+        #expect(places[0].intersection(places[1]).count >= count / 2)
+        pool = nil
+        for (index, buffer) in kept.enumerated() {
+            #expect(Self.isFilled(buffer, with: count - 2 + index))
+        }
+    }
+
+    private static func address(_ buffer: AlignedBuffer) -> UInt {
+        unsafe buffer.bytes.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) }
+    }
+
+    private static func fill(_ buffer: AlignedBuffer, with value: Int) {
+        var bytes = buffer.mutableBytes
+        for offset in stride(from: 0, to: buffer.byteCount, by: 4096) {
+            bytes.storeBytes(of: value, toByteOffset: offset, as: Int.self)
+        }
+    }
+
+    private static func isFilled(_ buffer: AlignedBuffer, with value: Int) -> Bool {
+        stride(from: 0, to: buffer.byteCount, by: 4096).allSatisfy {
+            unsafe buffer.bytes.unsafeLoad(fromByteOffset: $0, as: Int.self) == value
+        }
     }
 }
 

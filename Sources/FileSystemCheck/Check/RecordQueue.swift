@@ -23,8 +23,8 @@ struct RecordQueue {
     static let attributeValue = UInt64.max
     /// How many records are gathered before they are read: at 128 KiB each, 64 GiB.
     static let batchCount = 1 << 19
-    /// Bytes that are read at once at most, unless one record is larger.
-    private static let runBytes: UInt64 = 1 << 20
+    /// Bytes that are read at once at most: what was read is still in the processor's cache when it is hashed.
+    private static let runBytes: UInt64 = 256 << 10
     private static let readOverGap: UInt64 = 8
 
     let reader: BlockReader
@@ -55,8 +55,11 @@ struct RecordQueue {
         let reader = reader
         let result = Locked((failures: [Failure](), bytes: UInt64(0)))
         let before = verifiedBytes
+        let workspaces = Locked([Workspace]())
         let work: @Sendable (Int) -> Void = { index in
-            let (failures, bytes) = Self.verify(sorted[runs[index]], reader)
+            let workspace = workspaces.withLock { $0.popLast() } ?? Workspace()
+            let (failures, bytes) = Self.verify(sorted[runs[index]], reader, workspace)
+            workspaces.withLock { $0.append(workspace) }
             let total = result.withLock { result in
                 result.failures += failures
                 result.bytes += bytes
@@ -92,17 +95,28 @@ struct RecordQueue {
         return runs
     }
 
-    private static func verify(_ items: ArraySlice<Item>, _ reader: BlockReader) -> ([Failure], UInt64) {
+    /// The memory that a thread works with, used again for the next run.
+    private struct Workspace {
+        let run = AlignedBuffer(uninitializedByteCount: Int(RecordQueue.runBytes))
+        let record = AlignedBuffer(uninitializedByteCount: Limits.maximumRecordSize)
+    }
+
+    private static func verify(
+        _ items: ArraySlice<Item>, _ reader: BlockReader, _ workspace: Workspace
+    ) -> ([Failure], UInt64) {
         guard let first = items.first else { return ([], 0) }
         let start = first.pointer.address.number
         let end = items.reduce(start) { max($0, $1.pointer.address.blocks.upperBound) }
-        let buffer = AlignedBuffer(uninitializedByteCount: Int((end - start) << 12))
+        let byteCount = Int((end - start) << 12)
+        // Records that overlap can make a run longer.
+        let isLonger = byteCount > workspace.run.byteCount
+        let buffer = isLonger ? AlignedBuffer(uninitializedByteCount: byteCount) : workspace.run
         var failures: [Failure] = []
         var bytes: UInt64 = 0
         let isWhole =
-            (try? reader.device.read(at: reader.start + start << 12, into: buffer, 0..<buffer.byteCount)) != nil
+            (try? reader.device.read(at: reader.start + start << 12, into: buffer, 0..<byteCount)) != nil
         var decrypted = start
-        let scratch = AlignedBuffer(uninitializedByteCount: Limits.maximumRecordSize)
+        let scratch = workspace.record
         for item in items {
             let address = item.pointer.address
             let offset = Int((address.number - start) << 12)

@@ -209,10 +209,7 @@ struct BlockCache: Sendable {
         if slots[slot].kind == .node, byNode[UInt64(slots[slot].owner)] == slot {
             byNode.remove(UInt64(slots[slot].owner))
         }
-        if let buffer = slots[slot].buffer {
-            slots[slot] = BlockSlot()
-            pool.give(buffer)
-        }
+        slots[slot] = BlockSlot()
         vacant.append(slot)
     }
 

@@ -174,9 +174,7 @@ struct RecordCache: Sendable {
         nextVersion &+= 1
         slots[slot].version = nextVersion
         slots[slot].hasStaleTail = false
-        let old = slots[slot].buffer
         slots[slot].buffer = buffer
-        if let old { pool.give(old) }
     }
 
     /// Gives a record a larger buffer, filled up with zeros.
@@ -223,10 +221,7 @@ struct RecordCache: Sendable {
             dirtyBytes &-= size
         }
         byKey.remove(slots[slot].key)
-        if let buffer = slots[slot].buffer {
-            slots[slot] = RecordSlot()
-            pool.give(buffer)
-        }
+        slots[slot] = RecordSlot()
         vacant.append(slot)
     }
 

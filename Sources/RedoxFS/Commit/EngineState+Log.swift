@@ -43,11 +43,14 @@ extension EngineState {
                 places.removeLast(places.count &- needed)
                 break
             }
-            guard let number = space.allocate(level: 0) else {
-                for address in places.dropFirst(offered.count) { space.giveBack(Self.run(address)) }
-                return false
+            // All that are missing at once: counting the runs is what takes time.
+            for _ in places.count..<needed {
+                guard let number = space.allocate(level: 0) else {
+                    for address in places.dropFirst(offered.count) { space.giveBack(Self.run(address)) }
+                    return false
+                }
+                places.append(BlockAddress(number: number, level: 0))
             }
-            places.append(BlockAddress(number: number, level: 0))
         }
         _ = space.beginCommit(alsoFreed: oldLog)
         log.blocks.removeAll()

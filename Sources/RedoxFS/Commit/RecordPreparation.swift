@@ -19,10 +19,7 @@ enum RecordPreparation {
         // It must fit one level lower at least.
         let target = pool.take(level: level &- 1)
         var block = target.mutableBytes
-        guard let stored = LZ4Record.compress(plain, into: &block) else {
-            pool.give(target)
-            return nil
-        }
+        guard let stored = LZ4Record.compress(plain, into: &block) else { return nil }
         let hash = SeaHash.hash(target.bytes(0..<Limits.blockSize &<< stored))
         return PreparedRecord(buffer: target, level: stored, decompressedLevel: level, hash: hash)
     }

@@ -126,40 +126,46 @@ extension EngineState {
     /// Adds an entry to a list; false if it is full.
     @discardableResult
     private mutating func appendEntry(_ list: Slot, _ name: RawSpan, _ node: NodeID) -> Bool {
-        let copy = name.copyToArray()
-        return blocks.change(list) { bytes in
-            (try? DirectoryList.append(&bytes, node: node, name: copy.rawBytes)) ?? false
-        }
+        blocks.change(list) { bytes in (try? DirectoryList.append(&bytes, node: node, name: name)) ?? false }
     }
 
     /// Splits a full list with a new entry added. The largest hash that stays and the new list.
     private mutating func splitList(
         _ list: Slot, _ owner: UInt32, _ name: RawSpan, _ node: NodeID
     ) -> (UInt32, NewSibling) {
-        struct Item {
-            var hash: UInt32
-            var node: NodeID
-            var name: [UInt8]
-        }
-        var items: [Item] = []
-        let buffer = blocks.buffer(list)
-        try? DirectoryList.forEach(buffer.bytes) { entry in
-            let name = DirectoryList.name(buffer.bytes, entry)
-            items.append(Item(hash: NameHash.of(name), node: entry.node, name: name.copyToArray()))
+        // Hash above position: sorted, equal hashes stay in the order in which they came. The new entry is the last.
+        var order: [UInt64] = []
+        var entries: [DirectoryList.Entry] = []
+        let old = blocks.buffer(list)
+        try? DirectoryList.forEach(old.bytes) { entry in
+            order.append(UInt64(NameHash.of(DirectoryList.name(old.bytes, entry))) &<< 32 | UInt64(entries.count))
+            entries.append(entry)
             return true
         }
-        items.append(Item(hash: NameHash.of(name), node: node, name: name.copyToArray()))
-        // A stable order: equal hashes stay in the order in which they came.
-        let order = items.indices.sorted { (items[$0].hash, $0) < (items[$1].hash, $1) }
-        items = order.map { items[$0] }
-        let hashes = items.map(\.hash)
+        order.append(UInt64(NameHash.of(name)) &<< 32 | UInt64(entries.count))
+        order.sort()
+        let hashes = order.map { UInt32(truncatingIfNeeded: $0 &>> 32) }
+        let positions = order.map { Int(truncatingIfNeeded: $0 & 0xFFFF_FFFF) }
         let split = DirectorySplit.index(
-            hashes, sizes: items.map { DirectoryList.entrySize(nameLength: $0.name.count) })
+            hashes,
+            sizes: positions.map {
+                DirectoryList.entrySize(nameLength: $0 < entries.count ? entries[$0].nameLength : name.byteCount)
+            })
         let parent = blocks.slots[list].parent
         let sibling = createBlock(.directoryList, owner: owner, parent: parent, parentIndex: 0)
-        blocks.change(list) { DirectoryList.clear(&$0) }
-        for (index, item) in items.enumerated() {
-            appendEntry(index < split ? list : sibling, item.name.rawBytes, item.node)
+        for (target, part) in [(list, positions[..<split]), (sibling, positions[split...])] {
+            blocks.change(target) { bytes in
+                DirectoryList.clear(&bytes)
+                for position in part {
+                    if position < entries.count {
+                        let entry = entries[position]
+                        let oldName = DirectoryList.name(old.bytes, entry)
+                        _ = try? DirectoryList.append(&bytes, node: entry.node, name: oldName)
+                    } else {
+                        _ = try? DirectoryList.append(&bytes, node: node, name: name)
+                    }
+                }
+            }
         }
         return (hashes[split - 1], NewSibling(slot: sibling, bound: hashes[hashes.count - 1]))
     }

@@ -50,16 +50,20 @@ extension EngineState {
         var result: [DirectoryEntry] = []
         result.reserveCapacity(batch.finished.count)
         var loads: [Load] = []
+        var missing = FlatMap<UInt64, Bool>(filler: false)
         for item in batch.finished.prefix(max(wanted, 1)) {
             var kind: NodeKind?
             do throws(Fault) {
                 let buffer = try nodeBuffer(item.node)
                 kind = NodeBlock.kind(buffer.bytes)
             } catch {
-                // Nodes are read together; one that can't be read leaves its kind open.
+                // Nodes, and the tree's blocks on the way to them, are read together; a node that can't be read leaves its
+                // kind open.
                 if withKinds, case .load(let more) = error {
-                    if let first = more.first, first.kind != .node { throw error }
-                    loads += more
+                    for load in more where missing[load.pointer.address.number] == nil {
+                        missing.set(load.pointer.address.number, true)
+                        loads.append(load)
+                    }
                 }
             }
             result.append(

@@ -57,7 +57,6 @@ struct BlockSource: Sendable {
         } catch {
             throw .corrupt(FormatError(.record, .length), block: address.number)
         }
-        pool.give(stored)
         return plain
     }
 }

@@ -1,65 +1,101 @@
 import Glibc
 import Platform
 
-/// Collects figures and prints them: the absolute figure, and as a ratio to a baseline of the same run.
-struct Report {
-    /// Times a piece of work, in seconds.
-    static func seconds(_ body: () throws -> Void) rethrows -> Double {
+/// What a piece of work took: time, and time of all processors together. The second hardly depends on what else the
+/// machine does.
+struct Cost {
+    var seconds: Double
+    var processor: Double
+
+    /// Takes the time of a piece of work.
+    static func of(_ body: () throws -> Void) rethrows -> Cost {
+        let processor = processorSeconds()
         let start = Clock.monotonicNanoseconds()
         try body()
-        return Double(Clock.monotonicNanoseconds() - start) / 1e9
+        return Cost(
+            seconds: Double(Clock.monotonicNanoseconds() - start) / 1e9, processor: processorSeconds() - processor)
+    }
+
+    private static func processorSeconds() -> Double {
+        var time = timespec()
+        _ = unsafe clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+}
+
+/// Prints figures: the absolute one, and as a ratio to a baseline of the same run.
+enum Report {
+    /// How often a baseline and what is held against it take turns: whatever else the machine does hits both.
+    static let rounds = 3
+
+    /// Measures a piece of work and its baseline in turns and prints the figure of the round with the median ratio.
+    ///
+    /// - Parameters:
+    ///   - baseline: what the ratio is to, with a name.
+    ///   - work: gets the round's number.
+    ///   - figure: the absolute figure of the seconds that the work took.
+    static func compare(
+        _ name: String, with baseline: Baseline, figure: (Double) -> String, work: (Int) throws -> Void
+    ) throws {
+        var results: [(work: Cost, baseline: Cost)] = []
+        for round in 0..<rounds {
+            let base = try Cost.of(baseline.work)
+            results.append((try Cost.of { try work(round) }, base))
+        }
+        results.sort { $0.baseline.seconds / $0.work.seconds < $1.baseline.seconds / $1.work.seconds }
+        let median = results[rounds / 2]
+        line(
+            name, figure(median.work.seconds),
+            "\(percent(median.baseline.seconds / median.work.seconds)) of \(baseline.name)"
+                + " (processor time: \(percent(median.work.processor / median.baseline.processor)))")
+    }
+
+    /// As `compare`, with work that can be done once only.
+    static func once(
+        _ name: String, with baseline: Baseline, figure: (Double) -> String, work: () throws -> Void
+    ) throws {
+        let before = try Cost.of(baseline.work)
+        let cost = try Cost.of(work)
+        let after = try Cost.of(baseline.work)
+        let seconds = (before.seconds + after.seconds) / 2
+        let processor = (before.processor + after.processor) / 2
+        line(
+            name, figure(cost.seconds),
+            "\(percent(seconds / cost.seconds)) of \(baseline.name)"
+                + " (processor time: \(percent(cost.processor / processor)))")
     }
 
     /// Prints one figure.
-    static func line(_ name: String, _ figure: String, _ ratio: Double? = nil, of baseline: String = "") {
+    static func line(_ name: String, _ figure: String, _ comment: String = "") {
         var text = name + String(repeating: " ", count: max(1, 52 - name.count)) + figure
-        if let ratio {
-            text += String(repeating: " ", count: max(1, 72 - text.count)) + "\(Int(ratio * 100 + 0.5))% of \(baseline)"
-        }
+        if !comment.isEmpty { text += String(repeating: " ", count: max(1, 66 - text.count)) + comment }
         print(text)
         fflush(nil)
     }
 
+    /// A ratio as a percentage.
+    static func percent(_ ratio: Double) -> String {
+        ratio < 0.1 ? "\(Double(Int(ratio * 1000 + 0.5)) / 10)%" : "\(Int(ratio * 100 + 0.5))%"
+    }
+
     /// Megabytes per second.
-    static func speed(_ bytes: Int, _ seconds: Double) -> String { "\(Int(Double(bytes) / seconds / 1e6)) MB/s" }
+    static func speed(_ bytes: Int) -> (Double) -> String { { "\(Int(Double(bytes) / $0 / 1e6)) MB/s" } }
 
     /// Operations per second.
-    static func rate(_ count: Int, _ seconds: Double) -> String { "\(Int(Double(count) / seconds))/s" }
+    static func rate(_ count: Int) -> (Double) -> String { { "\(Int(Double(count) / $0))/s" } }
 
-    /// Milliseconds.
-    static func milliseconds(_ seconds: Double) -> String { "\(Double(Int(seconds * 100_000)) / 100) ms" }
+    /// Microseconds of each of several operations.
+    static func latency(_ count: Int = 1) -> (Double) -> String {
+        { seconds in
+            let micros = seconds * 1e6 / Double(count)
+            return micros < 1000 ? "\(Double(Int(micros * 10)) / 10) us" : "\(Double(Int(micros / 10)) / 100) ms"
+        }
+    }
 
     /// The process's largest resident size so far, in MiB.
     static func peakMemory() -> Int {
         var usage = rusage()
         unsafe getrusage(Int32(RUSAGE_SELF.rawValue), &usage)
         return usage.ru_maxrss / 1024
-    }
-}
-
-/// A generator whose sequence depends on the seed alone.
-struct SplitMix: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ mixed >> 31
-    }
-
-    /// Bytes that nothing compresses.
-    mutating func bytes(_ count: Int) -> [UInt8] {
-        var result: [UInt8] = []
-        result.reserveCapacity(count + 8)
-        while result.count < count {
-            let word = next()
-            for shift in 0..<8 as Range<UInt64> { result.append(UInt8(truncatingIfNeeded: word >> (shift * 8))) }
-        }
-        result.removeLast(result.count - count)
-        return result
     }
 }
