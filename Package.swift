@@ -137,6 +137,9 @@ let package = Package(
             name: "scheme-hollow", dependencies: ["SchemeKit", "SchemeProtocol", "Sandbox", "Platform"],
             path: "Tests/Benchmarks/Hollow", swiftSettings: common,
             linkerSettings: [.unsafeFlags(["-static-executable"])]),
+        .executableTarget(
+            name: "bench-recovery", dependencies: ["Supervisor", "Platform", systemPackage],
+            path: "Tests/Benchmarks/Recovery", swiftSettings: common),
 
         // Tests.
         .target(
@@ -197,8 +200,14 @@ let package = Package(
         tests(
             "Mount",
             [
-                "Supervisor", "Sandbox", "RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform",
-                "PosixChecks", "TestSupport", "CLinux", systemPackage,
+                "Supervisor", "Sandbox", "SchemeTransport", "RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat",
+                "Platform", "PosixChecks", "TestSupport", "CLinux", systemPackage,
+            ]),
+        tests(
+            "Router",
+            [
+                "Router", "SchemeKit", "SchemeTransport", "SchemeProtocol", "SchemeTestSupport", "Platform",
+                systemPackage,
             ]),
 
         // Damaged images; Scripts/fuzz searches for more of them.

@@ -33,7 +33,7 @@ struct FileProgram {
             do {
                 let file = try client.open(
                     start.setting("path") ?? "0", flags: isWritable ? OpenFlags.readWrite : OpenFlags.readOnly)
-                let device = try ChannelDevice(file, isWritable: isWritable)
+                let device = try ChannelDevice(file, isWritable: isWritable, host: start.host)
                 return try FileScheme(device, options: options, host: start.host)
             } catch let error as FileSystemError {
                 throw SchemeStartError.failed(error.errno, "\(error)")

@@ -5,14 +5,16 @@ import SchemeKit
 /// A disk scheme's disk as a block device. Deaths of the disk's server aren't seen: calls wait for its successor.
 public final class ChannelDevice: BlockDevice {
     private let file: RemoteFile
+    private let host: SchemeHost?
     /// Size of the disk in bytes.
     public let byteCount: UInt64
     /// Whether it was opened for writing.
     public let isWritable: Bool
 
     /// The disk that a file of another scheme is.
-    public init(_ file: RemoteFile, isWritable: Bool) throws(Errno) {
+    public init(_ file: RemoteFile, isWritable: Bool, host: SchemeHost? = nil) throws(Errno) {
         self.file = file
+        self.host = host
         self.isWritable = isWritable
         byteCount = try file.attributes().size
     }
@@ -44,6 +46,8 @@ public final class ChannelDevice: BlockDevice {
 
     /// Returns when everything written before is durable.
     public func flush() throws(BlockDeviceError) {
+        host?.reached(.flushing)
+        defer { host?.reached(.flushed) }
         do throws(Errno) {
             try file.synchronize()
         } catch {

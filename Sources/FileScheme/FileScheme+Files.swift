@@ -14,6 +14,8 @@ struct OpenFiles {
     var nodes: [UInt64: NodeID] = [:]
     /// Files without a name that a repetition made: open from the start, and offered later if they are still.
     var unclaimed: Set<UInt64> = []
+    /// Handles that came with a file without a name: the number of the change that made it.
+    var madeUnnamed: [UInt64: UInt64] = [:]
 }
 
 extension FileScheme {
@@ -35,16 +37,22 @@ extension FileScheme {
         _ node: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext
     ) throws(Errno) {
         let id = try id(node)
+        let isReplay = context.isReplay
+        let attributes: Attributes
         if flags & OpenFlags.truncate != 0 {
             let kill = context.killPrivileges
-            try changeSeveral(&context) { (request) throws(FileSystemError) in
-                _ = try fileSystem.setAttributes(id, AttributeChanges(size: 0, killSuidgid: kill), &request)
+            attributes = try changeSeveral(&context) { (request) throws(FileSystemError) in
+                let result = try fileSystem.setAttributes(
+                    id, AttributeChanges(size: 0, killSuidgid: kill), &request)
+                if !isReplay { try note(handle, id) }
+                return result
             }
-        }
-        let isReplay = context.isReplay
-        let attributes = try inspect { () throws(FileSystemError) in
-            if !isReplay { try note(handle, id) }
-            return try fileSystem.attributes(id)
+        } else {
+            if !isReplay { context.willChangeHandles() }
+            attributes = try inspect { () throws(FileSystemError) in
+                if !isReplay { try note(handle, id) }
+                return try fileSystem.attributes(id)
+            }
         }
         context.opened = opened(attributes)
     }
@@ -93,18 +101,41 @@ extension FileScheme {
             }
             return new
         }
+        let number = max(context.sequence, context.replaySequence)
+        open.withLock { $0.madeUnnamed[handle] = number }
         context.opened = opened(attributes)
         return NodeAttributes(attributes)
     }
 
     /// Closes. The node goes with its last handle if it has no name.
     public func close(_ node: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext) throws(Errno) {
-        let node = open.withLock { open -> NodeID? in
+        let (node, madeBy) = open.withLock { open -> (NodeID?, UInt64) in
             open.unclaimed.remove(handle)
-            return open.nodes.removeValue(forKey: handle)
+            return (open.nodes.removeValue(forKey: handle), open.madeUnnamed.removeValue(forKey: handle) ?? 0)
         }
-        guard let node else { return }
-        try change(&context) { (request) throws(FileSystemError) in try fileSystem.close(node, &request) }
+        var request = engineContext(context)
+        defer { ended(request, &context) }
+        guard let node else {
+            // Closing it was a change, so it was open.
+            if context.isReplay { throw .badFileDescriptor }
+            return
+        }
+        try gate.single { () throws(Errno) in
+            context.willChangeHandles()
+            let mustRelease = fileSystem.noteClosed(node)
+            // A repetition opens a file that it makes without a name. It must come past the close, too, whatever became of the file.
+            guard mustRelease || (madeBy > fileSystem.statistics().durableSequence && !fileSystem.isReadOnly) else {
+                return
+            }
+            context.handleChangeIsNumbered()
+            do throws(FileSystemError) {
+                if mustRelease {
+                    try fileSystem.releaseClosed(node, &request)
+                } else {
+                    try fileSystem.mark(&request)
+                }
+            } catch { throw error.errno }
+        }
     }
 
     /// A handle of the last incarnation.
@@ -123,9 +154,15 @@ extension FileScheme {
 
     /// Everything was repeated and handed over: what nobody claimed may go.
     public func replayFinished(_ context: inout CallContext) throws(Errno) {
-        for handle in open.withLock({ $0.unclaimed }) {
-            try close(0, handle: handle, flags: 0, &context)
+        // None of this has a number: it ends with a commit, so that no repetition begins before it.
+        let closed = open.withLock { open -> [NodeID] in
+            defer { open.unclaimed = [] }
+            return open.unclaimed.compactMap { handle in
+                open.madeUnnamed[handle] = nil
+                return open.nodes.removeValue(forKey: handle)
+            }
         }
+        for node in closed { _ = fileSystem.noteClosed(node) }
         try inspect { () throws(FileSystemError) in try fileSystem.releaseUnnamed() }
     }
 }

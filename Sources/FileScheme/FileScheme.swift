@@ -11,7 +11,7 @@ import SchemeKit
 /// between (`ChangeGate`).
 public final class FileScheme: NodeScheme {
     let fileSystem: FileSystem
-    let gate = ChangeGate()
+    let gate: ChangeGate
     let open = Locked(OpenFiles())
     let removed = Locked(RemovedDirectories())
     private let host: SchemeHost?
@@ -32,7 +32,9 @@ public final class FileScheme: NodeScheme {
     ) throws(FileSystemError) {
         var options = options
         options.keepsUnnamed = true
-        if let host { options.beforeDurable = { sequence in host.waitUntilPosted(sequence) } }
+        let gate = ChangeGate()
+        if let host { options.beforeDurable = { sequence in host.waitUntilPosted(gate.lastToTell(of: sequence)) } }
+        self.gate = gate
         fileSystem = try FileSystem(opening: device, options: options)
         self.host = host
         recoveredSequence = fileSystem.statistics().durableSequence
@@ -46,30 +48,39 @@ public final class FileScheme: NodeScheme {
         _ body: (inout RequestContext) throws(FileSystemError) -> Result
     ) throws(Errno) -> Result {
         var request = engineContext(context, time)
-        defer { context.sequence = request.sequence }
+        defer { ended(request, &context) }
         return try gate.single { () throws(Errno) in
             do throws(FileSystemError) { return try body(&request) } catch { throw error.errno }
         }
     }
 
-    /// Runs a call that consists of several changes.
+    /// Runs a call that consists of several changes. Made again after it was made in part, it must come to the same end.
     func changeSeveral<Result>(
         _ context: inout CallContext, time: WireTime? = nil,
         _ body: (inout RequestContext) throws(FileSystemError) -> Result
     ) throws(Errno) -> Result {
         var request = engineContext(context, time)
+        request.isStepOfRepetition = context.isReplay
         var first: UInt64 = 0
         defer {
-            context.sequence = request.sequence
+            ended(request, &context)
             context.firstSequence = min(first, request.sequence)
         }
-        return try gate.several { () throws(Errno) in
+        return try gate.several {
             first = fileSystem.statistics().sequence &+ 1
+            return first
+        } _: { () throws(Errno) in
             do throws(FileSystemError) { return try body(&request) } catch { throw error.errno }
         }
     }
 
-    private func engineContext(_ context: CallContext, _ time: WireTime?) -> RequestContext {
+    /// Takes over the number of a change, or says that one is repeated.
+    func ended(_ request: RequestContext, _ context: inout CallContext) {
+        context.sequence = request.sequence
+        if context.isReplay { fileSystem.endRepetition(of: context.replaySequence) }
+    }
+
+    func engineContext(_ context: CallContext, _ time: WireTime? = nil) -> RequestContext {
         let time = time ?? context.time
         var request = RequestContext(
             time: Timespec(seconds: time.seconds, nanoseconds: time.nanoseconds), uid: context.uid, gid: context.gid)

@@ -81,6 +81,9 @@ public struct RequestContext: Hashable, Sendable {
     public internal(set) var sequence: UInt64 = 0
     /// The number that the operation had when it was applied the first time, in a repetition after a crash; 0 otherwise.
     public var repeatedSequence: UInt64 = 0
+    /// In a repetition: the operation is one of several that had numbers of their own, and the number counts as reached when
+    /// `FileSystem.endRepetition` says so. A commit in between doesn't claim to contain all of them.
+    public var isStepOfRepetition = false
 
     /// A context.
     public init(time: Timespec, uid: UInt32 = 0, gid: UInt32 = 0) {

@@ -91,6 +91,9 @@ struct EngineState: Sendable {
 
     /// A commit is being put together: nothing may change.
     var isSealing = false
+    /// A node that lost its last name is being freed in several steps: nothing else may change, and nothing be committed. Its number
+    /// is free at the end, and a repetition must find it free at the same place in the sequence of changes.
+    var isReleasing = false
     /// The sealed commit is being written by somebody.
     var isWriting = false
     /// The commit that is put together but not yet on disk.
@@ -103,7 +106,11 @@ struct EngineState: Sendable {
 
     /// Gives out the next sequence number: something changed.
     mutating func noteChange(_ context: inout RequestContext) {
-        sequence = max(sequence &+ 1, context.repeatedSequence)
+        if context.repeatedSequence == 0 {
+            sequence &+= 1
+        } else if !context.isStepOfRepetition {
+            sequence = max(sequence, context.repeatedSequence)
+        }
         changes &+= 1
         context.sequence = sequence
         if newestTime < context.time { newestTime = context.time }

@@ -73,9 +73,11 @@ extension FileSystem {
         _ parent: NodeID, _ name: RawSpan, _ context: inout RequestContext
     ) throws(FileSystemError) {
         let abandoned = try change(&context) { (state, context) throws(Fault) in
-            try state.unlink(parent, name, &context)
+            let abandoned = try state.unlink(parent, name, &context)
+            state.isReleasing = abandoned != nil
+            return abandoned
         }
-        if let abandoned { try release(abandoned, &context) }
+        if let abandoned { try releaseAlone(abandoned, &context) }
     }
 
     /// Removes an empty directory.
@@ -101,9 +103,11 @@ extension FileSystem {
             throw .invalidArgument("flags of rename")
         }
         let abandoned = try change(&context) { (state, context) throws(Fault) in
-            try state.rename(parent, name, newParent, newName, flags, &context)
+            let abandoned = try state.rename(parent, name, newParent, newName, flags, &context)
+            state.isReleasing = abandoned != nil
+            return abandoned
         }
-        if let abandoned { try release(abandoned, &context) }
+        if let abandoned { try releaseAlone(abandoned, &context) }
     }
 
     /// Notes that a node is open: it stays when it loses its last name. Throws `.notFound` if there is no such node.
@@ -116,6 +120,12 @@ extension FileSystem {
 
     /// Notes that a node is closed; deletes it if that was the last time and it has no name.
     public func close(_ node: NodeID, _ context: inout RequestContext) throws(FileSystemError) {
+        if noteClosed(node) { try releaseClosed(node, &context) }
+    }
+
+    /// Notes that a node is closed. True if that was the last time and it has no name: `releaseClosed` or, later,
+    /// `releaseUnnamed` deletes it.
+    public func noteClosed(_ node: NodeID) -> Bool {
         let mustRelease = state.withLock { state -> Bool in
             guard var inode = state.inodes[UInt64(node.rawValue)], inode.opens > 0 else { return false }
             inode.opens -= 1
@@ -124,7 +134,11 @@ extension FileSystem {
             state.inodes[UInt64(node.rawValue)] = inode.isIdle ? nil : inode
             return isLast && inode.isOrphan
         }
-        guard mustRelease, !isReadOnly else { return }
+        return mustRelease && !isReadOnly
+    }
+
+    /// Deletes a node that has no name and was closed for the last time.
+    public func releaseClosed(_ node: NodeID, _ context: inout RequestContext) throws(FileSystemError) {
         // With the last step the node's number is free for others. That step and the change's number are one, so that a
         // repetition in the order of the numbers frees it before the same ones get it.
         var isDone = false
@@ -137,11 +151,36 @@ extension FileSystem {
         }
     }
 
+    /// Deletes a node that the operation before has left without a name, step by step and with nothing in between.
+    private func releaseAlone(_ node: NodeID, _ context: inout RequestContext) throws(FileSystemError) {
+        defer {
+            state.withLock { $0.isReleasing = false }
+            changed.broadcast()
+        }
+        try release(node, .release, &context)
+    }
+
     /// Deletes a node without a name, step by step.
-    func release(_ node: NodeID, _ context: inout RequestContext) throws(FileSystemError) {
+    private func release(
+        _ node: NodeID, _ kind: ChangeKind, _ context: inout RequestContext
+    ) throws(FileSystemError) {
         var isDone = false
         while !isDone {
-            isDone = try change(&context) { (state, _) throws(Fault) in try state.releaseStep(node) }
+            isDone = try change(&context, kind) { (state, _) throws(Fault) in try state.releaseStep(node) }
+        }
+    }
+
+    /// Gives the context a number for something that isn't in the image, but has its place in the sequence of changes.
+    public func mark(_ context: inout RequestContext) throws(FileSystemError) {
+        try change(&context) { (state, context) throws(Fault) in state.noteChange(&context) }
+    }
+
+    /// Says that what had a number is repeated, whatever came of it: all that follows has a higher one.
+    public func endRepetition(of sequence: UInt64) {
+        state.withLock { state in
+            guard state.sequence < sequence else { return }
+            state.sequence = sequence
+            state.changes &+= 1
         }
     }
 
@@ -159,7 +198,7 @@ extension FileSystem {
         var context = RequestContext(time: header.headerExtension?.commitTime ?? Timespec())
         for orphan in orphans {
             do {
-                try release(NodeID(orphan), &context)
+                try release(NodeID(orphan), .usual, &context)
             } catch {
                 switch error {
                 case .corrupt, .notEmpty: continue  // What can't be deleted stays listed, for a check to repair.

@@ -15,29 +15,53 @@ extension FileSystem {
         case committed
     }
 
+    /// How an attempt went.
+    private enum Attempt<Result> {
+        case done(Result)
+        /// Too much is dirty: a commit comes first.
+        case mustSeal
+    }
+
+    /// How an operation that changes something is to be run.
+    enum ChangeKind {
+        /// The first of its request, or one that the request can be repeated behind.
+        case usual
+        /// The request has a number that isn't told yet: a commit that contains it waits until it is, so this must not wait for a
+        /// commit.
+        case afterwards
+        /// As `afterwards`, a step of freeing a node: see `EngineState.isReleasing`.
+        case release
+    }
+
     /// Runs an operation that changes something: on what is in memory, again after each load and whenever room was made.
+    ///
+    /// If too much is dirty, a commit is put together before the operation, while it has no number yet.
     func change<Result>(
-        _ context: inout RequestContext,
+        _ context: inout RequestContext, _ kind: ChangeKind = .usual,
         _ body: (inout EngineState, inout RequestContext) throws(Fault) -> Result
     ) throws(FileSystemError) -> Result {
         guard !isReadOnly else { throw .readOnly }
         var stage = RoomStage.start
+        var maySeal = kind == .usual
         while true {
             do throws(Fault) {
-                let (result, isFull) = try state.wait(on: changed) { (state) throws(Fault) -> (Result, Bool)? in
+                let attempt = try state.wait(on: changed) { (state) throws(Fault) -> Attempt<Result>? in
                     guard !state.isClosed else { throw .failed(.closed) }
-                    if state.isSealing { return nil }
-                    if state.dirtyBytes > options.dirtyBytes, state.sealed != nil {
-                        // Somebody writes: wait. Nobody does: it failed, and must be tried again first.
-                        if state.isWriting { return nil }
-                        throw .unwritten
+                    if state.isSealing || (state.isReleasing && kind != .release) { return nil }
+                    if kind == .usual, state.dirtyBytes > options.dirtyBytes {
+                        if state.sealed != nil {
+                            // Somebody writes: wait. Nobody does: it failed, and must be tried again first.
+                            if state.isWriting { return nil }
+                            throw .unwritten
+                        }
+                        if maySeal { return .mustSeal }
                     }
                     state.plan.begin()
-                    let result = try body(&state, &context)
-                    return (result, state.dirtyBytes > options.dirtyBytes)
+                    return .done(try body(&state, &context))
                 }
-                if isFull { sealIfNeeded() }
-                return result
+                if case .done(let result) = attempt { return result }
+                sealIfNeeded()
+                maySeal = false
             } catch {
                 switch error {
                 case .load(let loads): try load(loads)
@@ -45,7 +69,12 @@ extension FileSystem {
                 case .attributes(let node, let pointer): try loadAttributes(node, pointer)
                 case .parent(let directory): _ = try parent(of: directory)
                 case .unwritten: try settle()
-                case .noSpace: try makeRoom(&stage)
+                case .noSpace:
+                    switch kind {
+                    case .usual: try makeRoom(&stage)
+                    case .release where state.withLock({ $0.space.releaseOldest(keeping: 0) }): break
+                    case .release, .afterwards: throw .noSpace
+                    }
                 }
             }
         }

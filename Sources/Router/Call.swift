@@ -72,7 +72,11 @@ extension SchemeRoute {
         _ take: (borrowing Answer) throws(Errno) -> Result
     ) throws(Errno) -> Result {
         let waiter = Waiter.current
-        if call.isResent, let tag = orphans.take(call.unique) { return try attach(tag, waiter, take) }
+        if call.isResent, orphans.count > 0,
+            let found = exchange.adopt(waiter, { orphans.take(call.unique) })
+        {
+            return try attach(found.tag, isComplete: found.isComplete, waiter, take)
+        }
         var slot = try reserve(call)
         let count: Int
         do {
@@ -109,7 +113,7 @@ extension SchemeRoute {
         client.submit(slot, entry, call.arguments, payload: payload, cookie: call.unique)
         // The supervisor gave up between the look at the scheme and now: nobody else will end this request.
         if availability.load(ordering: .sequentiallyConsistent) == .offline { failHeld() }
-        guard let completion = exchange.wait(waiter) else { throw .ioError }
+        let completion = exchange.wait(waiter)
         if let errno = completion.errno {
             keepUntilReplied(completion.tag, completion.opcode, waiter)
             throw Errno(rawValue: errno)
@@ -125,15 +129,9 @@ extension SchemeRoute {
 
     /// Waits for the answer to a request of a dead router, or takes it if it is there.
     private func attach<Result>(
-        _ tag: UInt32, _ waiter: Waiter, _ take: (borrowing Answer) throws(Errno) -> Result
+        _ tag: UInt32, isComplete: Bool, _ waiter: Waiter, _ take: (borrowing Answer) throws(Errno) -> Result
     ) throws(Errno) -> Result {
-        exchange.expect(tag, waiter)
-        if client.record(tag: tag)?.state != .submitted {
-            waiter.isKnownComplete = true
-            exchange.forget(tag)
-        } else {
-            _ = exchange.wait(waiter)
-        }
+        if !isComplete { _ = exchange.wait(waiter) }
         let client = client
         guard let record = client.record(tag: tag), let opcode = record.opcode else { throw .ioError }
         defer { keepUntilReplied(tag, opcode, waiter) }
@@ -195,6 +193,6 @@ extension SchemeRoute {
         }
         exchange.expect(slot.tag, waiter)
         client.submit(slot, SubmissionEntry(.commit))
-        if let completion = exchange.wait(waiter) { client.release(completion) }
+        client.release(exchange.wait(waiter))
     }
 }

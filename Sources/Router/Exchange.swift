@@ -11,6 +11,8 @@ import Synchronization
 // - While the channel's server is replaced nobody leads: the thread that does that takes the completions.
 // - A completion that nobody waits for was asked for by a process that is dead, and is kept for the resent request, or nobody
 //   is interested in it, and its record is freed.
+// - What a completion says of open files is noted when it is taken, not by the thread that waited for it: that thread may be late,
+//   and the file may have to be handed over before.
 
 /// Waiting for the answers of one channel's server.
 final class Exchange: Sendable {
@@ -34,7 +36,7 @@ final class Exchange: Sendable {
     let willBlock: @Sendable () -> Void
     /// Told of every completion before anybody else is.
     let onCompletion: @Sendable (Completion) -> Void
-    /// Told of a completion that nobody waits for; true if its record is to be kept.
+    /// Told of a completion that nobody waits for; true if its record is to be kept. Called with the lock held.
     let isAwaited: @Sendable (Completion) -> Bool
 
     init(
@@ -54,7 +56,6 @@ final class Exchange: Sendable {
     func expect(_ tag: UInt32, _ waiter: Waiter) {
         state.withLock { state in
             waiter.completion = nil
-            waiter.isKnownComplete = false
             state.waiters[Int(tag)] = waiter
         }
     }
@@ -62,19 +63,35 @@ final class Exchange: Sendable {
     /// Gives a completion to the thread that waits for it.
     func deliver(_ completion: Completion) {
         onCompletion(completion)
+        guard !completion.isReplay else { return }
         let index = Int(completion.tag)
-        let isDelivered = state.withLock { state -> Bool in
-            guard !completion.isReplay, let waiter = state.waiters[index] else { return false }
+        let isTaken = state.withLock { state -> Bool in
+            guard let waiter = state.waiters[index] else { return isAwaited(completion) }
             state.waiters[index] = nil
             waiter.completion = completion
             if waiter.isFollowing { waiter.condition.signal() }
             return true
         }
-        if !isDelivered, !completion.isReplay, !isAwaited(completion) { client.release(completion) }
+        if !isTaken { client.release(completion) }
+    }
+
+    /// Takes over a record that a dead process asked for; nil if there is none. `isComplete`: its completion was taken already.
+    /// Otherwise the thread is announced as with `expect`.
+    ///
+    /// - Parameter find: called with the lock held, so that no completion comes between the answer and the announcement.
+    func adopt(
+        _ waiter: Waiter, _ find: () -> (tag: UInt32, isComplete: Bool)?
+    ) -> (tag: UInt32, isComplete: Bool)? {
+        state.withLock { state in
+            guard let found = find() else { return nil }
+            waiter.completion = nil
+            if !found.isComplete { state.waiters[Int(found.tag)] = waiter }
+            return found
+        }
     }
 
     /// Waits for what `expect` announced.
-    func wait(_ waiter: Waiter) -> Completion? {
+    func wait(_ waiter: Waiter) -> Completion {
         var isPatient = true
         while true {
             switch role(waiter) {
@@ -100,12 +117,12 @@ final class Exchange: Sendable {
     }
 
     private enum Role {
-        case done(Completion?), leader, follower
+        case done(Completion), leader, follower
     }
 
     private func role(_ waiter: Waiter) -> Role {
         state.withLock { state in
-            if waiter.completion != nil || waiter.isKnownComplete { return .done(waiter.completion.take()) }
+            if let completion = waiter.completion.take() { return .done(completion) }
             if state.hasLeader || state.isPaused { return .follower }
             state.hasLeader = true
             return .leader
@@ -133,18 +150,11 @@ final class Exchange: Sendable {
             waiter.isFollowing = true
         }
         state.wait(on: waiter.condition) { state -> Void? in
-            guard waiter.completion != nil || waiter.isKnownComplete || !(state.hasLeader || state.isPaused) else {
-                return nil
-            }
+            guard waiter.completion != nil || !(state.hasLeader || state.isPaused) else { return nil }
             waiter.isFollowing = false
             state.waiting.removeAll { $0 === waiter }
             return ()
         }
-    }
-
-    /// Nobody waits for this record after all.
-    func forget(_ tag: UInt32) {
-        state.withLock { $0.waiters[Int(tag)] = nil }
     }
 
     /// One turn of taking completions and events without waiting for any in particular.
@@ -184,8 +194,6 @@ final class Exchange: Sendable {
 final class Waiter: @unchecked Sendable {
     let condition = ConditionVariable()
     var completion: Completion?
-    /// The record had its completion before this thread asked.
-    var isKnownComplete = false
     var isFollowing = false
     /// The record whose reply isn't written yet: freed when it is.
     var unreplied: (client: ChannelClient, tag: UInt32)?

@@ -4,12 +4,16 @@ import SchemeTransport
 // Open files outlive the server that opened them and the router that asked for it, so they are written down in the client
 // area of the channel, 32 bytes each:
 //
-//      0  state u32     4  flags of open u32
+//      0  state u8, use of the place u24        4  flags of open u32
 //      8  node u64     16  generation of the node u64
 //     24  while it is open, the kernel's number for poll(2); then the sequence number of the close, u64
 //
-// The first place is the route's own (`SchemeRoute.recoveredIncarnation`). A handle's number is its place + 1. A file whose close deleted its node stays until the close is committed: a server that
-// repeats the log must find it open.
+// The first place is the route's own (`SchemeRoute.recoveredIncarnation`). A handle's number is its place + 1, and in its upper half
+// which use of the place it is: a completion that is looked at again, after the place went to another file, changes nothing.
+//
+// Opens and closes are noted where completions are taken, before anybody else hears of them: whoever hands the open files over
+// to a server that repeats the log finds what the completions say that were taken before. A file whose close deleted its node stays
+// until the close is committed: a server that repeats the log must find it open.
 
 /// The open files of one scheme.
 final class HandleTable: Sendable {
@@ -27,6 +31,8 @@ final class HandleTable: Sendable {
 
     private enum Place {
         static let byteCount = 32
+        static let stateMask: UInt64 = 0xff
+        static let useMask: UInt64 = 0xff_ffff
         static let free: UInt32 = 0
         static let opening: UInt32 = 1
         static let open: UInt32 = 2
@@ -38,7 +44,7 @@ final class HandleTable: Sendable {
         var used = 1
     }
 
-    private let client: ChannelClient
+    let client: ChannelClient
     private let count: Int
     private let state: Locked<State>
 
@@ -52,7 +58,7 @@ final class HandleTable: Sendable {
             let word = Self.word(client, index, 0)
             if word == 0, Self.word(client, index, 8) == 0 { break }
             state.used = index + 1
-            if UInt32(truncatingIfNeeded: word) == Place.free { state.free.append(UInt32(index)) }
+            if UInt32(word & Place.stateMask) == Place.free { state.free.append(UInt32(index)) }
         }
         self.state = Locked(state)
     }
@@ -70,9 +76,18 @@ final class HandleTable: Sendable {
         bytes.storeBytes(of: value, as: UInt64.self)
     }
 
+    private func kind(_ index: Int) -> UInt32 { UInt32(word(index, 0) & Place.stateMask) }
+
+    private func setKind(_ index: Int, _ kind: UInt32) {
+        store(index, 0, word(index, 0) & ~Place.stateMask | UInt64(kind))
+    }
+
+    private func handle(_ index: Int) -> UInt64 { UInt64(index + 1) | (word(index, 0) >> 8 & Place.useMask) << 32 }
+
+    /// The place of a handle; nil if the place is another file's by now. Under the lock.
     private func index(_ handle: UInt64) -> Int? {
         let number = Int(truncatingIfNeeded: handle & 0xffff_ffff)
-        guard number >= 2, number <= count else { return nil }
+        guard number >= 2, number <= count, self.handle(number - 1) == handle else { return nil }
         return number - 1
     }
 
@@ -87,57 +102,56 @@ final class HandleTable: Sendable {
                 index = state.used
                 state.used += 1
             }
+            let use = (word(index, 0) >> 8 &+ 1) & Place.useMask
             store(index, 8, node)
             store(index, 16, 0)
             store(index, 24, 0)
-            store(index, 0, UInt64(Place.opening) | UInt64(flags) << 32)
-            return UInt64(index + 1)
+            store(index, 0, UInt64(Place.opening) | use << 8 | UInt64(flags) << 32)
+            return handle(index)
         }
     }
 
-    /// The file is open.
+    /// The file is open. Nothing changes if that was noted before, even if the file was closed since.
     func didOpen(_ handle: UInt64, node: UInt64, generation: UInt64) {
-        guard let index = index(handle) else { return }
         state.withLock { _ in
+            guard let index = index(handle), kind(index) == Place.opening else { return }
             store(index, 8, node)
             store(index, 16, generation)
-            store(index, 0, word(index, 0) & ~0xffff_ffff | UInt64(Place.open))
+            setKind(index, Place.open)
         }
     }
 
     /// The file isn't open: opening failed, or closing changed nothing.
     func free(_ handle: UInt64) {
-        guard let index = index(handle) else { return }
         state.withLock { state in
-            guard UInt32(truncatingIfNeeded: word(index, 0)) != Place.free else { return }
-            store(index, 0, word(index, 0) & ~0xffff_ffff | UInt64(Place.free))
+            guard let index = index(handle), kind(index) != Place.free else { return }
+            setKind(index, Place.free)
             state.free.append(UInt32(index))
         }
     }
 
     /// The file was closed by a change of that number, which isn't committed yet.
     func didClose(_ handle: UInt64, sequence: UInt64) {
-        guard let index = index(handle) else { return }
         state.withLock { _ in
+            guard let index = index(handle), kind(index) == Place.open else { return }
             store(index, 24, sequence)
-            store(index, 0, word(index, 0) & ~0xffff_ffff | UInt64(Place.closed))
+            setKind(index, Place.closed)
         }
     }
 
     /// Remembers whom to wake.
     func setWakeHandle(_ number: UInt64, _ handle: UInt64) {
-        guard let index = index(handle) else { return }
         state.withLock { _ in
-            guard UInt32(truncatingIfNeeded: word(index, 0)) == Place.open else { return }
+            guard let index = index(handle), kind(index) == Place.open else { return }
             store(index, 24, number)
         }
     }
 
     /// Whom to wake.
     func wakeHandle(_ handle: UInt64) -> UInt64 {
-        guard let index = index(handle) else { return 0 }
-        return state.withLock { _ in
-            UInt32(truncatingIfNeeded: word(index, 0)) == Place.open ? word(index, 24) : 0
+        state.withLock { _ in
+            guard let index = index(handle), kind(index) == Place.open else { return 0 }
+            return word(index, 24)
         }
     }
 
@@ -150,14 +164,13 @@ final class HandleTable: Sendable {
     func records() -> [Record] {
         state.withLock { state in
             (1..<state.used).compactMap { index -> Record? in
-                let word = word(index, 0)
-                let kind = UInt32(truncatingIfNeeded: word)
+                let kind = kind(index)
                 guard kind == Place.open || kind == Place.closed else { return nil }
                 return Record(
-                    handle: UInt64(index + 1), node: self.word(index, 8), generation: self.word(index, 16),
-                    flags: UInt32(truncatingIfNeeded: word >> 32),
-                    wakeHandle: kind == Place.open ? self.word(index, 24) : 0,
-                    closedBy: kind == Place.closed ? self.word(index, 24) : 0)
+                    handle: handle(index), node: word(index, 8), generation: word(index, 16),
+                    flags: UInt32(truncatingIfNeeded: word(index, 0) >> 32),
+                    wakeHandle: kind == Place.open ? word(index, 24) : 0,
+                    closedBy: kind == Place.closed ? word(index, 24) : 0)
             }
         }
     }
@@ -168,8 +181,7 @@ final class HandleTable: Sendable {
     func dropUnfinished(except alive: Set<UInt64>) {
         let dead = state.withLock { state in
             (1..<state.used).compactMap { index -> UInt64? in
-                let isOpening = UInt32(truncatingIfNeeded: word(index, 0)) == Place.opening
-                return isOpening && !alive.contains(UInt64(index + 1)) ? UInt64(index + 1) : nil
+                kind(index) == Place.opening && !alive.contains(handle(index)) ? handle(index) : nil
             }
         }
         for handle in dead { free(handle) }

@@ -5,8 +5,14 @@ import SchemeTransport
 /// The requests of a dead router that lie in a channel: the kernel hands those out again that it got no reply for, and they are
 /// found here by their unique number instead of being carried out again.
 final class Orphans: Sendable {
+    private struct Record {
+        let tag: UInt32
+        /// Its completion was taken.
+        var isComplete: Bool
+    }
+
     private struct State {
-        var records: [UInt64: UInt32] = [:]
+        var records: [UInt64: Record] = [:]
         var until: UInt64 = 0
     }
 
@@ -24,7 +30,7 @@ final class Orphans: Sendable {
             client.records { record in
                 guard record.state == .submitted || record.state == .completed else { return }
                 if record.cookie != 0, !faults.contains(.noReplyCache) {
-                    found.records[record.cookie] = record.tag
+                    found.records[record.cookie] = Record(tag: record.tag, isComplete: record.state == .completed)
                 } else if record.state == .completed {
                     client.release(tag: record.tag)
                 }
@@ -33,14 +39,20 @@ final class Orphans: Sendable {
         state = Locked(found)
     }
 
-    /// The record of a resent request, which is then the caller's; nil if no server was given it.
-    func take(_ unique: UInt64) -> UInt32? {
-        state.withLock { state in state.records.removeValue(forKey: unique) }
+    /// The record of a resent request, which is then the caller's, and whether it has its answer; nil if no server was given it.
+    func take(_ unique: UInt64) -> (tag: UInt32, isComplete: Bool)? {
+        state.withLock { state in
+            state.records.removeValue(forKey: unique).map { (tag: $0.tag, isComplete: $0.isComplete) }
+        }
     }
 
     /// Whether a completion is to be kept for a request that may be resent.
     func isAwaited(_ completion: Completion) -> Bool {
-        state.withLock { state in state.records[completion.cookie] == completion.tag }
+        state.withLock { state in
+            guard state.records[completion.cookie]?.tag == completion.tag else { return false }
+            state.records[completion.cookie]?.isComplete = true
+            return true
+        }
     }
 
     /// Whether a request of that unique number is here.
@@ -52,9 +64,9 @@ final class Orphans: Sendable {
     func expire() {
         let expired = state.withLock { state -> [UInt32] in
             guard !state.records.isEmpty, Clock.monotonicNanoseconds() > state.until else { return [] }
-            let done = state.records.filter { client.record(tag: $0.value)?.state == .completed }
+            let done = state.records.filter { $0.value.isComplete }
             for unique in done.keys { state.records.removeValue(forKey: unique) }
-            return Array(done.values)
+            return done.values.map(\.tag)
         }
         for tag in expired { client.release(tag: tag) }
     }

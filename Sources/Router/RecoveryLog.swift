@@ -11,6 +11,8 @@ public struct RecoveryReport: Sendable {
         public var acknowledged: Int64
         /// The result of the repetition.
         public var repeated: Int64
+        /// The node that the application got and the one of the repetition, if they differ.
+        public var nodes: (acknowledged: UInt64, repeated: UInt64)?
     }
 
     /// The new incarnation.

@@ -12,6 +12,8 @@ public final class Router: Sendable {
         public var rootScheme: String?
         /// Faults for tests.
         public var faults: RouterFaults = []
+        /// Where the process ends itself, for tests.
+        public var crashPoints: CrashPoints?
         /// Of this process.
         public var incarnation: UInt32 = 1
         /// What the supervisor tells of itself, as JSON.
@@ -64,7 +66,7 @@ public final class Router: Sendable {
         guard index <= NodeNumbers.maximumIndex else { throw .invalidArgument }
         let route = SchemeRoute(
             index: index, description, client, isAdopted: isAdopted, faults: options.faults, trace: options.trace,
-            willBlock: willBlock
+            points: options.crashPoints, willBlock: willBlock
         ) { [weak self] event in
             self?.deliver(event, index)
         }
@@ -101,7 +103,8 @@ public final class Router: Sendable {
     }
 
     /// The reply to the thread's request has reached the kernel, or nobody waits for it: its record may go.
-    public static func didReply() {
+    public func didReply() {
+        options.crashPoints?.reached(.replied)
         let waiter = Waiter.current
         guard let last = waiter.unreplied else { return }
         waiter.unreplied = nil

@@ -23,8 +23,11 @@ func pauseThread(nanoseconds: Int) {
 }
 
 extension SchemeRoute {
-    /// A request that servers died of as often gets EIO.
-    private static var deathLimit: UInt32 { 2 }
+    /// The blame for a death that may be the request's own doing, and for one that somebody else ordered.
+    private static var guilt: UInt32 { 8 }
+    private static var suspicion: UInt32 { 1 }
+    /// A request with so much blame gets EIO: two servers died of it, or it was there each time that many were killed.
+    private static var blameLimit: UInt32 { 16 }
 
     /// Nothing goes out until a server is there: the state of a route whose server hasn't started yet.
     public func holdBack() {
@@ -32,12 +35,20 @@ extension SchemeRoute {
     }
 
     /// The server is wholly dead: what it posted counts, what it didn't waits for the next one.
-    public func serverDied() {
+    ///
+    /// - Parameter wasKilled: by somebody else (SIGKILL), so that hardly a request is to blame.
+    public func serverDied(wasKilled: Bool = false) {
         timeline.serverDied()
+        noteDeath(wasKilled: wasKilled)
         incarnation.store(0, ordering: .sequentiallyConsistent)
         client.holdBack()
         exchange.pause()
         drainAll()
+    }
+
+    /// Says how the last server died, for the blame of what it had in hand.
+    public func noteDeath(wasKilled: Bool) {
+        blame.store(wasKilled ? Self.suspicion : Self.guilt, ordering: .sequentiallyConsistent)
     }
 
     /// The incarnation of the server that was brought up last, as it stands in the channel's client area: 0 before the first.
@@ -81,7 +92,7 @@ extension SchemeRoute {
         drainAll()
         var report = RecoveryReport(incarnation: number)
         timeline.serverStarted()
-        client.startEpoch(number)
+        client.startEpoch(number, blame: blame.exchange(Self.guilt, ordering: .sequentiallyConsistent))
         guard let hello = ask(SubmissionEntry(.hello), RequestArguments(word0: UInt64(number)), isSuperseded) else {
             return nil
         }
@@ -90,7 +101,7 @@ extension SchemeRoute {
             ask(SubmissionEntry(.replayFinished), RequestArguments(), isSuperseded) != nil
         else { return nil }
         for record in client.requestsInFlight() {
-            if record.deaths >= Self.deathLimit {
+            if record.deaths >= Self.blameLimit {
                 report.quarantined += 1
                 client.failLocally(record, errno: EIO)
             } else {
@@ -98,6 +109,7 @@ extension SchemeRoute {
                 client.resubmit(record)
             }
         }
+        points?.reached(.upToDate)
         // Before anything is let through: a router that dies from here on leaves a server that is up to date.
         noteRecovered(number)
         availability.store(.available, ordering: .sequentiallyConsistent)
@@ -121,6 +133,7 @@ extension SchemeRoute {
             }
             report.handles += 1
         }
+        points?.reached(.handedOver)
         return true
     }
 
@@ -129,19 +142,23 @@ extension SchemeRoute {
         after sequence: UInt64, _ isSuperseded: () -> Bool, _ report: inout RecoveryReport
     ) -> Bool {
         guard !faults.contains(.noLog) else { return true }
-        var expected: [UInt32: Int64] = [:]
+        var expected: [UInt32: RequestRecord] = [:]
         let log = client.log(after: sequence)
         for record in log {
-            expected[record.tag] = record.result
+            expected[record.tag] = record
             client.replay(record)
         }
         while !expected.isEmpty {
             client.waitAndDrain(nanoseconds: 20_000_000) { completion in
                 guard completion.isReplay else { return exchange.deliver(completion) }
-                if let result = expected.removeValue(forKey: completion.tag), result != completion.result {
+                guard let record = expected.removeValue(forKey: completion.tag) else { return }
+                // The second value is the number of the node that the reply is about: the kernel knows it by that.
+                let isSameNode = record.result < 0 || record.value1 == completion.value1
+                if record.result != completion.result || !isSameNode {
                     report.mismatches.append(
                         RecoveryReport.Mismatch(
-                            opcode: completion.opcode, acknowledged: result, repeated: completion.result))
+                            opcode: completion.opcode, acknowledged: record.result, repeated: completion.result,
+                            nodes: isSameNode ? nil : (record.value1, completion.value1)))
                 }
             }
             if isSuperseded() { return false }

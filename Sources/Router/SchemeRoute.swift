@@ -63,7 +63,10 @@ public final class SchemeRoute: Sendable {
     let availability = Atomic<Availability>(.available)
     /// The incarnation that recovery is for: a newer one ends it.
     let incarnation = Atomic<UInt32>(0)
+    /// How much what the dead server had in hand is to blame for its death; the most if it isn't known.
+    let blame = Atomic<UInt32>(8)
     let faults: RouterFaults
+    let points: CrashPoints?
     /// A commit was asked for to make room and isn't done yet.
     let isCommitting = CommitGate()
     /// Requests of a dead router that the kernel may hand out again: unique number to record.
@@ -83,20 +86,28 @@ public final class SchemeRoute: Sendable {
     ///   - onEvent: gets the server's events.
     public init(
         index: Int, _ description: SchemeDescription, _ client: ChannelClient, isAdopted: Bool,
-        faults: RouterFaults = [], trace: TraceRing? = nil, willBlock: @escaping @Sendable () -> Void,
+        faults: RouterFaults = [], trace: TraceRing? = nil, points: CrashPoints? = nil,
+        willBlock: @escaping @Sendable () -> Void,
         onEvent: @escaping @Sendable (EventEntry) -> Void
     ) {
         self.index = index
         self.description = description
         self.client = client
         self.faults = faults
+        self.points = points
         handles = HandleTable(client)
         let orphans = Orphans(client, isAdopted: isAdopted, faults)
         self.orphans = orphans
         let gate = isCommitting
         let channel = description.channel
+        let handles = handles
         exchange = Exchange(client, willBlock: willBlock, onEvent: onEvent) { completion in
             if let trace, trace.isActive { client.trace(completion, channel: channel, into: trace) }
+            if completion.isReplay { return }
+            if HandleTable.isAbout(completion.opcode), let record = client.record(tag: completion.tag) {
+                handles.note(record)
+            }
+            points?.reached(.delivered)
         } isAwaited: { completion in
             if completion.opcode == .commit { gate.isPending.store(false, ordering: .relaxed) }
             return orphans.isAwaited(completion)
@@ -123,46 +134,27 @@ public final class SchemeRoute: Sendable {
         client.wakeDrainer()
     }
 
-    /// What a dead router got an answer for and had no time to write down: files that are open.
+    /// What a dead router got an answer for and had no time to write down: files that were opened and closed.
     private func finishOpening() {
         var mentioned: Set<UInt64> = []
-        let client = client
         client.records { record in
-            switch record.opcode {
-            case .open, .create, .tmpfile:
-                mentioned.insert(record.entry.handle)
-                guard record.state == .completed, record.result >= 0 else { return }
-                let reply = client.reply(of: record)
-                let attributes = NodeAttributes(decoding: reply)
-                noteOpened(
-                    record.opcode ?? .open, handle: record.entry.handle, node: record.entry.node,
-                    generation: record.value0 >> 32, attributes)
-            default: break
-            }
+            guard let opcode = record.opcode, HandleTable.isAbout(opcode) else { return }
+            if record.state == .completed { handles.note(record) }
+            mentioned.insert(record.entry.handle)
         }
         handles.dropUnfinished(except: mentioned)
     }
 
     /// A number for a file that is going to be opened. ENFILE if too many are open.
     public func reserveHandle(node: UInt64, flags: UInt32) throws(Errno) -> UInt64 {
+        if let handle = handles.reserve(node: node, flags: flags) { return handle }
+        handles.collect(committed: client.server.committedSequence)
         guard let handle = handles.reserve(node: node, flags: flags) else { throw .tooManyOpenFilesInSystem }
         return handle
     }
 
-    /// Writes down that a file is open; `attributes` are those of a new one.
-    public func didOpen(_ answer: borrowing Answer, _ attributes: NodeAttributes?) {
-        let opcode = Opcode(rawValue: answer.entry.opcode) ?? .open
-        noteOpened(
-            opcode, handle: answer.entry.handle, node: answer.entry.node, generation: answer.value0 >> 32, attributes)
-    }
-
     /// The file was not opened.
     public func didNotOpen(_ handle: UInt64) { handles.free(handle) }
-
-    /// A file was closed; with a number, closing it changed something.
-    public func didClose(_ handle: UInt64, sequence: UInt64) {
-        if sequence == 0 { handles.free(handle) } else { handles.didClose(handle, sequence: sequence) }
-    }
 
     /// The kernel's number to wake those who poll an open file with.
     public func setWakeHandle(_ number: UInt64, handle: UInt64) { handles.setWakeHandle(number, handle) }
@@ -178,17 +170,6 @@ public final class SchemeRoute: Sendable {
         guard let slot = blocking.withLock({ $0[unique] }) else { return false }
         client.cancel(tag: slot.tag, generation: slot.generation)
         return true
-    }
-
-    /// Writes down that a file is open.
-    func noteOpened(
-        _ opcode: Opcode, handle: UInt64, node: UInt64, generation: UInt64, _ attributes: NodeAttributes?
-    ) {
-        if opcode == .open {
-            handles.didOpen(handle, node: node, generation: generation)
-        } else if let attributes {
-            handles.didOpen(handle, node: attributes.node, generation: attributes.generation)
-        }
     }
 
     /// How nodes are numbered for the kernel.

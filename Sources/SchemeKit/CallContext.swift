@@ -45,7 +45,27 @@ public struct CallContext {
     /// Has calls that wait on this node tried again, and its readiness told to who polls, after this call.
     public mutating func wake(_ node: UInt64) { wokenNodes.append(node) }
 
-    init(_ request: IncomingRequest, channel: UInt32) {
+    private let handleCalls: HandleCalls?
+    private var handleCall: UInt64?
+
+    /// Says that this call is about to open or close a handle, in a scheme whose changes depend on what is open.
+    ///
+    /// To be called right before that is done, when nothing is left that may wait for other calls. Unless the call becomes a
+    /// change, it is then told before later changes are.
+    public mutating func willChangeHandles() {
+        if handleCall == nil { handleCall = handleCalls?.begin() }
+    }
+
+    /// Says that the opening or closing goes on as a change, whose number says when it was; from here on the call may wait.
+    public mutating func handleChangeIsNumbered() { endHandleCall() }
+
+    /// It is told, or its number says when it was.
+    mutating func endHandleCall() {
+        if let ticket = handleCall.take() { handleCalls?.end(ticket) }
+    }
+
+    init(_ request: IncomingRequest, channel: UInt32, _ handleCalls: HandleCalls? = nil) {
+        self.handleCalls = handleCalls
         uid = request.entry.uid
         gid = request.entry.gid
         pid = request.arguments.pid
@@ -74,6 +94,7 @@ public struct CallContext {
         self.flags = flags
         self.time = time
         self.requestID = requestID
+        handleCalls = nil
         channel = 0
         isReplay = false
         isResubmitted = false

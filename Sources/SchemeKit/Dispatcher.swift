@@ -30,6 +30,7 @@ public final class Dispatcher: Sendable {
     private let parked = Locked(ParkedCalls())
     private let adoptions = Locked<[Adoption]>([])
     private let beforeCall: (@Sendable (IncomingRequest) -> Void)?
+    private let points: CrashPoints?
 
     struct Adoption: Sendable {
         let node: UInt64
@@ -41,7 +42,12 @@ public final class Dispatcher: Sendable {
     /// A dispatcher for a scheme.
     ///
     /// - Parameter beforeCall: sees each request before the scheme does: for faults that are set on purpose.
-    public init(_ scheme: any NodeScheme, beforeCall: (@Sendable (IncomingRequest) -> Void)? = nil) {
+    /// - Parameter points: where the process ends itself.
+    public init(
+        _ scheme: any NodeScheme, points: CrashPoints? = nil,
+        beforeCall: (@Sendable (IncomingRequest) -> Void)? = nil
+    ) {
+        self.points = points
         self.scheme = scheme
         self.beforeCall = beforeCall
         isSerial = scheme.isSerial
@@ -51,6 +57,7 @@ public final class Dispatcher: Sendable {
     /// Handles a request: answers it, or keeps it until its node is woken.
     public func handle(_ request: IncomingRequest, from server: ChannelServer, scratch: AlignedBuffer) {
         beforeCall?(request)
+        if let points, request.opcode.isLogged { points.reached(request.isReplay ? .repeating : .taken) }
         if request.opcode == .cancel {
             cancel(request, server)
             return
@@ -76,15 +83,13 @@ public final class Dispatcher: Sendable {
     /// One attempt; returns the nodes that it woke. The request is answered afterwards, or kept.
     private func attempt(_ taken: Taken, _ scratch: AlignedBuffer) -> [UInt64] {
         let request = taken.request
-        var context = CallContext(request, channel: taken.server.number)
-        let isHandleCall = HandleCalls.contains(request.opcode)
-        if isHandleCall { handleCalls.begin() }
-        defer { if isHandleCall { handleCalls.end() } }
+        var context = CallContext(request, channel: taken.server.number, handleCalls)
+        defer { context.endHandleCall() }
         do throws(Errno) {
             let outcome = try exclusively { () throws(Errno) in try perform(taken, scratch, &context) }
             finishReplay(request)
             let opened = context.opened.rawValue
-            answer(taken, context) {
+            answer(taken, &context) { context in
                 taken.server.complete(
                     request, result: outcome.result, replyBytes: outcome.replyBytes, sequence: context.sequence,
                     value0: opened != 0 ? opened : outcome.value0, value1: outcome.value1)
@@ -97,7 +102,7 @@ public final class Dispatcher: Sendable {
             }
         } catch {
             let code = error.rawValue
-            answer(taken, context) {
+            answer(taken, &context) { context in
                 taken.server.complete(
                     request, result: code > 0 ? -Int64(code) : -Int64(Errno.ioError.rawValue),
                     sequence: context.sequence)
@@ -106,17 +111,24 @@ public final class Dispatcher: Sendable {
         return context.wokenNodes
     }
 
-    private func answer(_ taken: Taken, _ context: CallContext, _ post: () -> Void) {
-        let sequence = context.sequence
+    private func answer(_ taken: Taken, _ context: inout CallContext, _ post: (CallContext) -> Void) {
         if taken.request.isReplay {
-            post()
+            post(context)
             order.advance(to: taken.request.arguments.sequence)
-        } else if sequence == 0 {
-            post()
+            points?.reached(.repeated)
+            return
+        }
+        let isChange = taken.request.opcode.isLogged
+        if isChange { points?.reached(.applied) }
+        defer { if isChange { points?.reached(.posted) } }
+        if context.sequence == 0 {
+            post(context)
         } else {
+            // What opened or closed a handle and has a number is told in the order of the numbers.
+            context.endHandleCall()
             // A handle call that was applied before this change has no number, but a repetition must know of it.
-            if !HandleCalls.contains(taken.request.opcode) { handleCalls.wait() }
-            order.post(sequence, from: context.firstSequence, post)
+            handleCalls.wait()
+            order.post(context.sequence, from: context.firstSequence) { post(context) }
         }
     }
 

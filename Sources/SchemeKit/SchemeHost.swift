@@ -10,7 +10,15 @@ public final class SchemeHost: Sendable {
     private let channels = Locked<[ChannelServer]>([])
     let control: ControlSocket?
 
-    init(control: ControlSocket?) { self.control = control }
+    let points: CrashPoints?
+
+    init(control: ControlSocket?, points: CrashPoints? = nil) {
+        self.control = control
+        self.points = points
+    }
+
+    /// Says that the process has come to a point at which it may have been told to end itself.
+    public func reached(_ point: CrashPoint) { points?.reached(point) }
 
     /// Has calls that wait on a node tried again, and its readiness told to who polls.
     public func wake(_ node: UInt64) { dispatcher.withLock { $0 }?.wake(node) }

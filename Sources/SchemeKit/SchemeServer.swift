@@ -82,13 +82,15 @@ public final class SchemeServer: Sendable {
         guard let first = try socket.receive(), first.message.kind == .configure else {
             throw SchemeStartError.noConfiguration
         }
-        let host = SchemeHost(control: socket)
+        let incarnation = UInt32(truncatingIfNeeded: first.message.number)
+        let points = CrashPoints(plan: first.message["crash-plan"], incarnation: incarnation)
+        let host = SchemeHost(control: socket, points: points)
         let start = SchemeStart(first, host: host, connector: SchemeConnector(socket))
         self.socket = socket
         self.start = start
         self.workers = max(1, min(workers, ProtocolLimits.maximumWorkers))
         let scheme = try start.connector.listen { try makeScheme(start) }
-        dispatcher = Dispatcher(scheme)
+        dispatcher = Dispatcher(scheme, points: host.points)
         host.set(dispatcher)
         do throws(Errno) {
             // As a setting it is planned for every incarnation: a request that kills its server each time.

@@ -38,6 +38,8 @@ public enum ProtocolLimits {
     public static let maximumAreaBytes = 1 << 30
     /// Threads of a server that may mark the request they work on.
     public static let maximumWorkers = 16
+    /// The status of a process that ended itself as its `crash-plan` said: nothing that it had in hand is to blame.
+    public static let plannedCrashStatus: Int32 = 71
     /// Opcodes are smaller than this; counters are kept for each.
     public static let opcodeCount = 128
     /// The largest control message, without descriptors.

@@ -67,7 +67,7 @@ public struct RequestRecord: Sendable {
     public let value1: UInt64
     /// Bytes of reply.
     public let replyLength: UInt32
-    /// How often a server died while it worked on it.
+    /// The blame for deaths of servers that had it in hand: the sum of what `ChannelClient.startEpoch` added.
     public let deaths: UInt32
     /// When it was submitted, in nanoseconds of the monotonic clock.
     public let submittedAt: UInt64

@@ -224,8 +224,8 @@ extension ChannelClient {
     private func record(_ tag: UInt32, _ answer: CompletionEntry, isReplay: Bool) {
         submission.withLock { side in
             let base = side.base(tag)
-            side.setFlags(tag, side.flags(tag) & ~(Bookkeeping.published | Bookkeeping.replaying))
-            guard !isReplay else { return }
+            let flags = side.flags(tag) & ~(Bookkeeping.published | Bookkeeping.replaying)
+            guard !isReplay else { return side.setFlags(tag, flags) }
             request.store64(base + Bookkeeping.sequence, answer.sequence)
             request.store64(base + Bookkeeping.result, UInt64(bitPattern: answer.result))
             request.store64(base + Bookkeeping.value0, answer.value0)
@@ -234,6 +234,8 @@ extension ChannelClient {
             request.store32(base + Bookkeeping.completionFlags, answer.flags.rawValue)
             side.inFlight -= 1
             side.setState(tag, .completed)
+            // Last: a record that is submitted and isn't published looks to a successor as if the server had never got it.
+            side.setFlags(tag, flags)
         }
     }
 

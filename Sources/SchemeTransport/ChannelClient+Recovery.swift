@@ -24,14 +24,16 @@ extension ChannelClient {
 
     /// Begins a new epoch: the incarnation of that number starts with an empty ring. Call when everything was drained.
     ///
-    /// Requests that the dead server worked on (by its marks) have a death more afterwards.
-    public func startEpoch(_ incarnation: UInt32) {
+    /// Requests that the dead server worked on (by its marks) are blamed for its death.
+    ///
+    /// - Parameter blame: added to `RequestRecord.deaths` of what the server had in hand.
+    public func startEpoch(_ incarnation: UInt32, blame weight: UInt32 = 1) {
         completion.withLock { completionSide in
             // A dead server's completions may not come any more: its successor begins with what is there.
             completionSide.head = reply.load32Acquiring(ChannelLayout.completionTailOffset)
             request.store32Releasing(ChannelLayout.completionHeadOffset, completionSide.head)
             submission.withLock { side in
-                for worker in 0..<ProtocolLimits.maximumWorkers { blame(worker, &side) }
+                for worker in 0..<ProtocolLimits.maximumWorkers { blame(worker, weight, &side) }
                 for tag in 0..<UInt32(layout.geometry.recordCount) {
                     if endWithEpoch(tag, &side) { local.withLock { $0.append((tag, Self.connectionReset)) } }
                 }
@@ -41,6 +43,9 @@ extension ChannelClient {
             request.futexWake(ChannelLayout.epochOffset, count: Int32.max)
         }
     }
+
+    /// The incarnation of the epoch that was begun last; 0 before the first.
+    public var epoch: UInt32 { request.load32Acquiring(ChannelLayout.epochOffset) }
 
     /// The errno of a step of recovery that the server didn't live to answer: ECONNRESET.
     public static let connectionReset: Int32 = 104
@@ -60,7 +65,7 @@ extension ChannelClient {
         }
     }
 
-    private func blame(_ worker: Int, _ side: inout SubmissionSide) {
+    private func blame(_ worker: Int, _ weight: UInt32, _ side: inout SubmissionSide) {
         let mark = reply.load64(ChannelLayout.marksOffset + worker * ChannelLayout.markBytes)
         let opcode = reply.load64(ChannelLayout.marksOffset + worker * ChannelLayout.markBytes + 8)
         guard opcode != 0,
@@ -70,7 +75,7 @@ extension ChannelClient {
         guard request.load32(base + 4) == UInt32(truncatingIfNeeded: mark >> 32),
             side.state(UInt32(tag)) == .submitted
         else { return }
-        request.store32(base + Bookkeeping.deaths, request.load32(base + Bookkeeping.deaths) &+ 1)
+        request.store32(base + Bookkeeping.deaths, request.load32(base + Bookkeeping.deaths) &+ weight)
     }
 
     /// All live records, in no order: for a successor, the trace and `sys`.

@@ -136,6 +136,29 @@ public final class ChannelClient: @unchecked Sendable {
             tailOffset: ChannelLayout.completionTailOffset
         ).awake()
         submission.withLock { $0.ringer.ringAlways() }
+        skipRecorded()
+    }
+
+    /// The dead client may have recorded a completion, the last thing it did, and not passed over it in the ring.
+    private func skipRecorded() {
+        completion.withLock { side in
+            let tail = reply.load32Acquiring(ChannelLayout.completionTailOffset)
+            guard tail != side.head else { return }
+            let place = Int(side.head) & (layout.geometry.recordCount - 1)
+            guard
+                let index = Untrusted(reply.load32(layout.completionRing + 4 * place)).index(
+                    below: layout.geometry.recordCount)
+            else { return }
+            let answer = CopiedWords<8>(reply, layout.replyRecords + index * ProtocolLimits.replyRecordBytes)
+            let flags = request.load32(
+                layout.requestRecords + index * ProtocolLimits.requestRecordBytes + Bookkeeping.flags)
+            guard flags & Bookkeeping.replaying == 0, let record = RequestRecord(request, layout, tag: index),
+                record.state == .completed || record.state == .retained,
+                CompletionEntry(decoding: answer.bytes)?.generation == record.entry.generation
+            else { return }
+            side.head &+= 1
+            request.store32Releasing(ChannelLayout.completionHeadOffset, side.head)
+        }
     }
 
     /// The client area: bytes whose meaning is the user's, that outlive it like the records do.

@@ -8,7 +8,7 @@ import SystemPackage
 /// that server's death meanwhile.
 final class RouteKeeper: Sendable {
     private enum Change {
-        case died
+        case died(wasKilled: Bool)
         case started(UInt32)
         case offline
     }
@@ -29,10 +29,12 @@ final class RouteKeeper: Sendable {
     }
 
     /// The supervisor told of the server.
-    func changed(_ state: String, _ incarnation: UInt32) {
+    ///
+    /// - Parameter wasKilled: of a death: somebody else ordered it.
+    func changed(_ state: String, _ incarnation: UInt32, wasKilled: Bool = false) {
         let change: Change
         switch state {
-        case "died": change = .died
+        case "died": change = .died(wasKilled: wasKilled)
         case "started": change = .started(incarnation)
         case "offline": change = .offline
         default: return
@@ -43,7 +45,7 @@ final class RouteKeeper: Sendable {
 
     private func act(_ change: Change) {
         switch change {
-        case .died: route.serverDied()
+        case .died(let wasKilled): route.serverDied(wasKilled: wasKilled)
         case .offline: route.goOffline()
         case .started(let incarnation):
             // Dead already: the next one is on its way.
@@ -67,9 +69,10 @@ final class RouteKeeper: Sendable {
                     .init("quarantined", "\(report.quarantined)"), .init("mismatches", "\(report.mismatches.count)"),
                 ]), wait: false)
         for mismatch in report.mismatches.prefix(8) {
+            let nodes = mismatch.nodes.map { " (node \($0.repeated), it was \($0.acknowledged))" } ?? ""
             let text =
                 "\(route.description.name): \(mismatch.opcode.name) repeated gave \(mismatch.repeated), "
-                + "acknowledged was \(mismatch.acknowledged)"
+                + "acknowledged was \(mismatch.acknowledged)\(nodes)"
             try? socket.send(ControlMessage(.log, fields: [.init("message", text)]), wait: false)
         }
     }

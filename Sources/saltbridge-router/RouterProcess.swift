@@ -47,6 +47,7 @@ final class RouterProcess {
         options.rootScheme = message["root"]
         options.incarnation = UInt32(truncatingIfNeeded: message.number)
         options.mountName = message["source"] ?? ""
+        options.crashPoints = CrashPoints(plan: message["crash-plan"], incarnation: options.incarnation)
         options.faults = try Self.faults(message["faults"])
         if let status = configuration.descriptor("supervisor") {
             let memory = try SharedMapping(status.rawValue, byteCount: SupervisorStatus.byteCount, writable: false)
@@ -173,13 +174,17 @@ final class RouterProcess {
         let route = try router.add(
             SchemeDescription(name: name, channel: message.channel, hasEvents: !isFileSystem(name)), client,
             isAdopted: true, isServing: state == "serving" && isKnown)
+        route.noteDeath(wasKilled: message["killed"] == "1")
         keepers[message.channel] = try RouteKeeper(route, message.channel, socket)
         // The server goes on with the copy; its answer isn't waited for, as requests wait in the copy meanwhile.
         try socket.send(
             ControlMessage(.connect, id: socket.newID(), channel: message.channel, geometry: geometry),
             descriptors: [("request", client.requestDescriptor.rawValue), ("reply", client.replyDescriptor.rawValue)])
         if state == "offline" { keepers[message.channel]?.changed("offline", incarnation) }
-        if state == "serving", !isKnown {
+        if state == "serving", !isKnown, client.epoch != incarnation {
+            // It came up while there was no router.
+            keepers[message.channel]?.changed("started", incarnation)
+        } else if state == "serving", !isKnown {
             // The dead router had begun to bring this server up to date. How far it came isn't known: another one begins afresh.
             try socket.send(ControlMessage(.suspect, channel: message.channel, number: UInt64(Int64.max)))
         }
@@ -239,7 +244,8 @@ final class RouterProcess {
         let message = received.message
         switch message.kind {
         case .serverChanged:
-            keepers[message.channel]?.changed(message["state"] ?? "", UInt32(truncatingIfNeeded: message.number))
+            keepers[message.channel]?.changed(
+                message["state"] ?? "", UInt32(truncatingIfNeeded: message.number), wasKilled: message["killed"] == "1")
         case .finish:
             for route in router.routes { route.end() }
             try socket.send(ControlMessage(.done, id: message.id))

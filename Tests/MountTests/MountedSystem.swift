@@ -79,11 +79,19 @@ final class MountedSystem {
     /// The supervisor's log.
     var log: String { (try? SystemCall.smallFile("\(folder)/log")) ?? "" }
 
+    private func process(_ name: String) throws -> ControlJSON? {
+        let status = try client.ask(.make(["command": .string("status")]))
+        return status["status"]?["processes"]?.array.first { $0["name"]?.string == name }
+    }
+
     /// The number of a process.
     func pid(_ name: String) throws -> Int32? {
-        let status = try client.ask(.make(["command": .string("status")]))
-        let found = status["status"]?["processes"]?.array.first { $0["name"]?.string == name }
-        return found?["pid"]?.integer.flatMap { Int32(exactly: $0) }
+        try process(name)?["pid"]?.integer.flatMap { Int32(exactly: $0) }
+    }
+
+    /// Which start of a process is the last.
+    func incarnation(_ name: String) throws -> UInt64 {
+        try process(name)?["incarnation"]?.integer.flatMap { UInt64(exactly: $0) } ?? 0
     }
 
     /// Unmounts; returns the image's path, to be checked.

@@ -135,11 +135,34 @@ import Testing
     }
 }
 
+/// Completions of changes in the order of their numbers.
+@Suite struct OrderTests {
+    /// However long the thread with the lower number isn't let run.
+    @Test func nothingIsToldBeforeWhatItMayDependOn() throws {
+        let order = SequenceOrder(after: 0)
+        let told = Locked<[UInt64]>([])
+        let second = try spawnThread(name: "second") { order.post(2) { told.withLock { $0.append(2) } } }
+        let commit = try spawnThread(name: "commit") {
+            order.wait(for: 2)
+            told.withLock { $0.append(0) }
+        }
+        SystemCall.sleep(nanoseconds: 1_300_000_000)
+        order.post(1) { told.withLock { $0.append(1) } }
+        second.join()
+        commit.join()
+        #expect(told.withLock { $0 } == [1, 2, 0])
+    }
+}
+
 /// Numbers every write.
 final class CountingScheme: NodeScheme {
     private let sequence: Locked<UInt64>
+    let recoveredSequence: UInt64
 
-    init(from sequence: UInt64 = 0) { self.sequence = Locked(sequence) }
+    init(from sequence: UInt64 = 0) {
+        self.sequence = Locked(sequence)
+        recoveredSequence = sequence
+    }
 
     func write(
         _ node: UInt64, handle: UInt64, at offset: UInt64, _ bytes: RawSpan, flags: UInt32, _ context: inout CallContext

@@ -18,7 +18,7 @@ extension RouterBackend {
             .open, request, number, handle: handle, RequestArguments(flags: flags),
             flags: clearsPrivileges ? .killPrivileges : [])
         do throws(Errno) {
-            return try route.perform(call) { answer in opened(answer, handle, route, nil) }
+            return try route.perform(call) { answer in opened(answer, handle, route) }
         } catch {
             route.didNotOpen(handle)
             throw error
@@ -27,11 +27,10 @@ extension RouterBackend {
 
     /// What a server said of an opened file. A resent request has the number that was reserved the first time.
     private func opened(
-        _ answer: borrowing Answer, _ reserved: UInt64, _ route: SchemeRoute, _ attributes: NodeAttributes?
+        _ answer: borrowing Answer, _ reserved: UInt64, _ route: SchemeRoute
     ) -> FuseOpenedFile {
         let handle = answer.entry.handle
         if handle != reserved { route.didNotOpen(reserved) }
-        route.didOpen(answer, attributes)
         return FuseOpenedFile(handle: handle, flags: OpenedFlags(rawValue: answer.value0 & 0xffff_ffff))
     }
 
@@ -65,8 +64,7 @@ extension RouterBackend {
                 }
             ) {
                 answer throws(Errno) in
-                let file = opened(answer, handle, route, NodeAttributes(decoding: answer.reply))
-                return (try attributes(answer, route), file)
+                return (try attributes(answer, route), opened(answer, handle, route))
             }
         } catch {
             route.didNotOpen(handle)
@@ -79,9 +77,10 @@ extension RouterBackend {
         guard handle != 0, case .scheme(let route, let number)? = try? target(node) else { return }
         let call = call(.close, request, number, handle: handle, RequestArguments(flags: flags))
         do throws(Errno) {
-            try route.perform(call) { answer in route.didClose(handle, sequence: answer.sequence) }
+            try route.perform(call) { _ in }
         } catch {
-            route.didClose(handle, sequence: 0)
+            // Nobody can be told. A scheme that is offline was not asked.
+            if error == .operationNotSupportedByDevice { route.didNotOpen(handle) }
         }
     }
 

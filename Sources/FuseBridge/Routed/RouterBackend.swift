@@ -102,7 +102,7 @@ public final class RouterBackend: FuseBackend {
     }
 
     /// The reply has been written.
-    public func didReply(_ request: FuseRequest) { Router.didReply() }
+    public func didReply(_ request: FuseRequest) { router.didReply() }
 
     /// The caller got a signal.
     public func interrupt(unique: UInt64) {

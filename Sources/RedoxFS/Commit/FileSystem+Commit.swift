@@ -1,8 +1,8 @@
 // Commits. At most one sealed commit is on its way to the disk; the next is sealed when that one is durable.
 //
 //   - whoever calls `commit` writes the sealed one if nobody does, and seals the next: several callers share one commit
-//   - an operation that makes too much dirty seals, and the workers write: the place in the sequence of operations
-//     depends on the operations alone
+//   - an operation that finds too much dirty seals before it begins, and the workers write: the place in the sequence of
+//     operations depends on the operations alone
 //   - what fails to be written stays as it is and is written again by the next commit
 
 import BlockDevice
@@ -30,7 +30,7 @@ extension FileSystem {
         while true {
             let step = try state.wait(on: changed) { (state) throws(FileSystemError) -> Step? in
                 if state.durableChanges >= wanted { return .done(state.durableGeneration) }
-                if state.isWriting || state.isSealing { return nil }
+                if state.isWriting || state.isSealing || state.isReleasing { return nil }
                 if let sealed = state.sealed {
                     state.isWriting = true
                     return .write(sealed)
@@ -114,7 +114,7 @@ extension FileSystem {
     func sealIfNeeded() {
         let isMine = state.wait(on: changed) { state -> Bool? in
             guard state.dirtyBytes > options.dirtyBytes, !state.isClosed else { return false }
-            if state.isSealing || state.isWriting { return nil }
+            if state.isSealing || state.isWriting || state.isReleasing { return nil }
             // The last one failed: it is tried again by the next operation that must wait for it.
             guard state.sealed == nil else { return false }
             state.isSealing = true

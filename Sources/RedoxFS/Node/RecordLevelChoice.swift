@@ -128,7 +128,9 @@ extension FileSystem {
         _ node: NodeID, _ level: UInt32, _ context: inout RequestContext
     ) throws(FileSystemError) {
         do throws(FileSystemError) {
-            _ = try change(&context) { (state, _) throws(Fault) in try state.changeRecordLevel(node, to: level) }
+            _ = try change(&context, .afterwards) { (state, _) throws(Fault) in
+                try state.changeRecordLevel(node, to: level)
+            }
         } catch {
             // The write itself is done: nothing here may make it fail.
             state.withLock { state in

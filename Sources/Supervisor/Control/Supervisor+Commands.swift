@@ -120,10 +120,10 @@ extension Supervisor {
                 return
             }
             member.recoveryWaiters.append(number)
-            kill(member, because: "signal \(signal) (by crash)", signal: signal)
+            kill(member, because: "signal \(signal) (by crash)", signal: signal, isAtFault: false)
         case "hang":
             member.recoveryWaiters.append(number)
-            kill(member, because: "hung (by crash)", signal: SIGSTOP)
+            kill(member, because: "hung (by crash)", signal: SIGSTOP, isAtFault: false)
         case "exit", "corrupt-reply", "operation":
             // The server does it to itself; it answers the setting first.
             member.recoveryWaiters.append(number)

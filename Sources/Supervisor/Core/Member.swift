@@ -86,6 +86,10 @@ final class Member {
     var deathCount = 0
     /// Why it is about to die, if the supervisor kills it, and since when.
     var deathCause: (text: String, at: UInt64)?
+    /// Its own fault is why.
+    var isAtFault = false
+    /// The last death was ordered by somebody else: none of its requests is to blame.
+    var wasKilled = false
     var afterFinish = AfterFinish.stay
     /// Questions to the process that wait for an answer.
     var questions: [UInt32: Question] = [:]

@@ -40,6 +40,7 @@ extension Supervisor {
         member.readyAt = nil
         member.stoppedAt = nil
         member.deathCause = nil
+        member.isAtFault = false
         member.state = .starting
         member.deadline = now() &+ configuration.limits.start
         do {
@@ -105,7 +106,10 @@ extension Supervisor {
                     ControlMessage(
                         .adopt, channel: channel.number, number: UInt64(server.incarnation),
                         geometry: channel.geometry,
-                        fields: [.init("scheme", server.name), .init("state", serverState(server))]),
+                        fields: [
+                            .init("scheme", server.name), .init("state", serverState(server)),
+                            .init("killed", server.wasKilled ? "1" : "0"),
+                        ]),
                     descriptors: channel.descriptors, wait: false)
             }
         }
@@ -243,6 +247,9 @@ extension Supervisor {
             return
         }
         member.deathCount += 1
+        member.wasKilled =
+            end == .exited(ProtocolLimits.plannedCrashStatus)
+            || !member.isAtFault && (cause != nil || end == .signaled(SIGKILL))
         log("\(member.name): \(cause?.text ?? end.description) (incarnation \(member.incarnation))")
         member.recovery = RecoveryTimeline(
             incarnation: member.incarnation &+ 1, cause: cause?.text ?? end.description, orderedAt: cause?.at,
@@ -298,8 +305,11 @@ extension Supervisor {
     }
 
     /// Ends a process that must go.
-    func kill(_ member: Member, because cause: String, signal: Int32 = SIGKILL) {
+    ///
+    /// - Parameter isAtFault: because of what it does or doesn't.
+    func kill(_ member: Member, because cause: String, signal: Int32 = SIGKILL, isAtFault: Bool = true) {
         guard let process = member.process else { return }
+        member.isAtFault = member.isAtFault || isAtFault
         if member.deathCause == nil { member.deathCause = (cause, now()) }
         try? process.starting.process.send(signal: signal)
     }

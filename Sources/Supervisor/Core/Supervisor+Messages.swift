@@ -153,7 +153,10 @@ extension Supervisor {
             let isSent = send(
                 ControlMessage(
                     .serverChanged, channel: channel.number, number: UInt64(server.incarnation),
-                    fields: [.init("state", state), .init("scheme", server.name)]), to: client)
+                    fields: [
+                        .init("state", state), .init("scheme", server.name),
+                        .init("killed", server.wasKilled ? "1" : "0"),
+                    ]), to: client)
             if isSent, state == "started", client.isRouter, client.state == .serving {
                 server.awaitedResumes.insert(channel.number)
             }

@@ -254,7 +254,7 @@ public final class Supervisor {
             if let deadline = member.deadline, deadline <= time { deadlinePassed(member) }
             if let stoppedAt = member.stoppedAt, stoppedAt &+ configuration.limits.stopped <= time {
                 member.stoppedAt = nil
-                kill(member, because: "stopped")
+                kill(member, because: "stopped", isAtFault: false)
             }
         }
         if nextWatch <= time {
