@@ -48,7 +48,10 @@ extension FileScheme {
                 return result
             }
         } else {
-            if !isReplay { context.willChangeHandles() }
+            if !isReplay {
+                context.willChangeHandles()
+                context.openedAfter = fileSystem.statistics().sequence
+            }
             attributes = try inspect { () throws(FileSystemError) in
                 if !isReplay { try note(handle, id) }
                 return try fileSystem.attributes(id)

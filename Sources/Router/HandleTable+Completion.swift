@@ -19,7 +19,9 @@ extension HandleTable {
         case .close:
             if record.sequence == 0 { free(handle) } else { didClose(handle, sequence: record.sequence) }
         case .open where record.result >= 0:
-            didOpen(handle, node: record.entry.node, generation: record.value0 >> 32)
+            didOpen(
+                handle, node: record.entry.node, generation: record.value0 >> 32,
+                after: record.sequence != 0 ? record.sequence : record.value1)
         case .create where record.result >= 0, .tmpfile where record.result >= 0:
             noteNew(record)
         case .open, .create, .tmpfile: free(handle)
@@ -33,6 +35,7 @@ extension HandleTable {
         guard let attributes = NodeAttributes(decoding: client.reply(of: record)) else {
             return free(record.entry.handle)
         }
-        didOpen(record.entry.handle, node: attributes.node, generation: attributes.generation)
+        didOpen(
+            record.entry.handle, node: attributes.node, generation: attributes.generation, after: record.sequence)
     }
 }

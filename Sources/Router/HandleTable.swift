@@ -2,11 +2,12 @@ import Platform
 import SchemeTransport
 
 // Open files outlive the server that opened them and the router that asked for it, so they are written down in the client
-// area of the channel, 32 bytes each:
+// area of the channel, 40 bytes each:
 //
 //      0  state u8, use of the place u24        4  flags of open u32
 //      8  node u64     16  generation of the node u64
 //     24  while it is open, the kernel's number for poll(2); then the sequence number of the close, u64
+//     32  sequence number of the change behind which it was opened, u64
 //
 // The first place is the route's own (`SchemeRoute.recoveredIncarnation`). A handle's number is its place + 1, and in its upper half
 // which use of the place it is: a completion that is looked at again, after the place went to another file, changes nothing.
@@ -23,6 +24,8 @@ final class HandleTable: Sendable {
         var node: UInt64
         var generation: UInt64
         var flags: UInt32
+        /// The number of the change behind which it was opened: a repetition opens it there.
+        var openedAfter: UInt64
         /// The kernel's number for who polls it, 0 if nobody does.
         var wakeHandle: UInt64
         /// 0 while it is open; then the number of the change that closing it was.
@@ -30,7 +33,7 @@ final class HandleTable: Sendable {
     }
 
     private enum Place {
-        static let byteCount = 32
+        static let byteCount = 40
         static let stateMask: UInt64 = 0xff
         static let useMask: UInt64 = 0xff_ffff
         static let free: UInt32 = 0
@@ -106,17 +109,19 @@ final class HandleTable: Sendable {
             store(index, 8, node)
             store(index, 16, 0)
             store(index, 24, 0)
+            store(index, 32, 0)
             store(index, 0, UInt64(Place.opening) | use << 8 | UInt64(flags) << 32)
             return handle(index)
         }
     }
 
     /// The file is open. Nothing changes if that was noted before, even if the file was closed since.
-    func didOpen(_ handle: UInt64, node: UInt64, generation: UInt64) {
+    func didOpen(_ handle: UInt64, node: UInt64, generation: UInt64, after sequence: UInt64 = 0) {
         state.withLock { _ in
             guard let index = index(handle), kind(index) == Place.opening else { return }
             store(index, 8, node)
             store(index, 16, generation)
+            store(index, 32, sequence)
             setKind(index, Place.open)
         }
     }
@@ -169,7 +174,7 @@ final class HandleTable: Sendable {
                 return Record(
                     handle: handle(index), node: word(index, 8), generation: word(index, 16),
                     flags: UInt32(truncatingIfNeeded: word(index, 0) >> 32),
-                    wakeHandle: kind == Place.open ? word(index, 24) : 0,
+                    openedAfter: word(index, 32), wakeHandle: kind == Place.open ? word(index, 24) : 0,
                     closedBy: kind == Place.closed ? word(index, 24) : 0)
             }
         }

@@ -126,6 +126,7 @@ extension SchemeRoute {
         for file in handles.records() where file.closedBy == 0 || file.closedBy > report.recoveredSequence {
             var arguments = RequestArguments(flags: file.flags)
             arguments.word0 = file.generation
+            arguments.word1 = file.openedAfter
             guard
                 ask(SubmissionEntry(.adoptHandle, node: file.node, handle: file.handle), arguments, isSuperseded) != nil
             else {

@@ -37,6 +37,9 @@ public struct CallContext {
     public var sequence: UInt64
     /// The number of the first change, if the call made several with numbers that follow one another; 0 if it made one.
     public var firstSequence: UInt64 = 0
+    /// Set by an opening that is no change, in a scheme whose changes depend on what is open: the number of the last change that was
+    /// applied before. A repetition opens the file there.
+    public var openedAfter: UInt64 = 0
     /// What the kernel may do with an opened file: set by open and create.
     public var opened: OpenedFlags = []
     /// Nodes whose waiting calls should be tried again.

@@ -36,10 +36,10 @@ extension Dispatcher {
             try adopt(
                 Adoption(
                     node: request.entry.node, generation: request.arguments.word0, handle: request.entry.handle,
-                    flags: request.arguments.flags), &context)
+                    flags: request.arguments.flags, openedAfter: request.arguments.word1), &context)
             return Outcome()
         case .replayFinished:
-            clearAdoptions()
+            adoptTheRest(request)
             try scheme.replayFinished(&context)
             return Outcome()
         default: return Outcome()

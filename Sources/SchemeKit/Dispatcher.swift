@@ -37,6 +37,8 @@ public final class Dispatcher: Sendable {
         let generation: UInt64
         let handle: UInt64
         let flags: UInt32
+        /// The number of the change behind which it was opened.
+        let openedAfter: UInt64
     }
 
     /// A dispatcher for a scheme.
@@ -87,12 +89,12 @@ public final class Dispatcher: Sendable {
         defer { context.endHandleCall() }
         do throws(Errno) {
             let outcome = try exclusively { () throws(Errno) in try perform(taken, scratch, &context) }
-            finishReplay(request)
             let opened = context.opened.rawValue
             answer(taken, &context) { context in
                 taken.server.complete(
                     request, result: outcome.result, replyBytes: outcome.replyBytes, sequence: context.sequence,
-                    value0: opened != 0 ? opened : outcome.value0, value1: outcome.value1)
+                    value0: opened != 0 ? opened : outcome.value0,
+                    value1: context.openedAfter != 0 ? context.openedAfter : outcome.value1)
             }
         } catch .wouldBlock where mayPark(request) {
             if parked.withLock({ $0.park(taken) }) {
@@ -115,6 +117,7 @@ public final class Dispatcher: Sendable {
         if taken.request.isReplay {
             post(context)
             order.advance(to: taken.request.arguments.sequence)
+            finishReplay(taken.request)
             points?.reached(.repeated)
             return
         }
@@ -211,6 +214,8 @@ public final class Dispatcher: Sendable {
 
     /// Offers a handle of the last incarnation to the scheme, or keeps it for when the replay has made its node.
     func adopt(_ adoption: Adoption, _ context: inout CallContext) throws(Errno) {
+        // Opened later: what has the node's number at the moment may be another file.
+        guard order.lastPosted >= adoption.openedAfter else { return adoptions.withLock { $0.append(adoption) } }
         do throws(Errno) {
             try scheme.adopt(
                 adoption.node, generation: adoption.generation, handle: adoption.handle, flags: adoption.flags, &context
@@ -223,7 +228,6 @@ public final class Dispatcher: Sendable {
     }
 
     private func finishReplay(_ request: IncomingRequest) {
-        guard request.isReplay else { return }
         let waiting = adoptions.withLock { list in
             defer { list = [] }
             return list
@@ -235,7 +239,20 @@ public final class Dispatcher: Sendable {
         }
     }
 
-    func clearAdoptions() { adoptions.withLock { $0 = [] } }
+    /// The replay is over: what was opened behind a change that nobody was told of is open now. What isn't there any more is lost,
+    /// and its use tells so (EBADF).
+    func adoptTheRest(_ request: IncomingRequest) {
+        let waiting = adoptions.withLock { list in
+            defer { list = [] }
+            return list
+        }
+        for adoption in waiting {
+            var context = CallContext(request, channel: 0)
+            try? scheme.adopt(
+                adoption.node, generation: adoption.generation, handle: adoption.handle, flags: adoption.flags, &context
+            )
+        }
+    }
 }
 
 /// Calls that wait, and who watches, by node.

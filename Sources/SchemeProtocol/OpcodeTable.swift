@@ -27,7 +27,8 @@ extension Opcode {
         case .cancel: row("cancel", "INTERRUPT", "w0 tag, w1 generation", true, false, false)
         case .commit: row("", "", "-> w0 committed sequence", true, false, false)
         case .hello: row("", "INIT", "w0 incarnation -> v0 recovered sequence, v1 mount generation", true, false, false)
-        case .adoptHandle: row("", "", "n h f=open flags, w0 node generation", true, false, false)
+        case .adoptHandle:
+            row("", "", "n h f=open flags, w0 node generation, w1 opened after change", true, false, false)
         case .replayFinished: row("", "", "", true, true, false)
 
         case .read: row("read", "READ", "n h offset len f=file flags -> bytes", true, true, true)
@@ -79,7 +80,7 @@ extension Opcode {
         case .rmdir: row("", "RMDIR", "n p=name", false, true, false)
         case .rename: row("", "RENAME2", "n p=name,new name w0 new parent w1=bytes of name f=flags", false, true, false)
         case .link: row("", "LINK", "n w0 new parent p=name -> attr", false, true, false)
-        case .open: row("", "OPEN", "n h f=flags -> v0 opened flags", false, true, true)
+        case .open: row("", "OPEN", "n h f=flags -> v0 opened flags, v1 opened after change", false, true, true)
         case .create: row("", "CREATE", "n h f=flags p=name w0 mode|umask<<32 -> attr, v0", false, true, false)
         case .tmpfile: row("", "TMPFILE", "n h f=flags w0 mode|umask<<32 -> attr, v0", false, true, false)
         case .opendir: row("", "OPENDIR", "n h f=flags -> v0 opened flags", false, false, false)

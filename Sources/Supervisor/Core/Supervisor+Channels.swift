@@ -168,7 +168,9 @@ extension Supervisor {
             channel.waitingAt = nil
         }
         // A process can be silent for a while for a good reason: a disk that flushes slowly while a channel is being closed.
-        let isSilent = time &- channel.heartbeatAt >= 4 &* configuration.limits.idle
+        // A channel that is new has no sign of life yet; one that was attached since `time` was taken has one from later.
+        if channel.heartbeatAt == 0 { channel.heartbeatAt = time }
+        let isSilent = time > channel.heartbeatAt && time - channel.heartbeatAt >= 4 &* configuration.limits.idle
         return isSilent && (report.waiting > 0 || !report.marks.isEmpty) ? "gave no sign of life" : nil
     }
 }
