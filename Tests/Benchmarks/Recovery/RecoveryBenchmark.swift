@@ -35,7 +35,9 @@ struct RecoveryBenchmark {
             var waits: [UInt64] = []
             for _ in 0..<kills { waits.append(try wait(for: name)) }
             waits.sort()
-            func milliseconds(_ share: Int) -> String { Self.text(waits[min(waits.count * share / 100, waits.count - 1)]) }
+            func milliseconds(_ share: Int) -> String {
+                Self.text(waits[min(waits.count * share / 100, waits.count - 1)])
+            }
             print("| \(name) | \(milliseconds(50)) | \(milliseconds(90)) | \(milliseconds(100)) |")
         }
         // In turn, so that both meet the same machine.
@@ -57,7 +59,9 @@ struct RecoveryBenchmark {
     private func pid(_ name: String) throws -> Int32 {
         let status = try ControlJSON(parsing: try SystemCall.smallFile("\(mountpoint)/sys/supervisor.json"))
         let found = status["processes"]?.array.first { $0["name"]?.string == name }
-        guard let pid = found?["pid"]?.integer.flatMap({ Int32(exactly: $0) }), pid > 1 else { throw Errno(rawValue: ESRCH) }
+        guard let pid = found?["pid"]?.integer.flatMap({ Int32(exactly: $0) }), pid > 1 else {
+            throw Errno(rawValue: ESRCH)
+        }
         return pid
     }
 
