@@ -137,7 +137,7 @@ final class Exchange: Sendable {
             // Somebody who waits must lead, if this thread doesn't: one that hasn't got its answer meanwhile, as that one would
             // leave without leading, and the others would wait for ever.
             guard completion != nil, !state.isPaused else { return (completion, nil) }
-            return (completion, state.waiting.last { $0.completion == nil && !$0.isKnownComplete })
+            return (completion, state.waiting.last { $0.completion == nil })
         }
         next?.condition.signal()
         if state.withLock({ $0.isPaused }) { leaderGone.broadcast() }
