@@ -81,7 +81,8 @@ struct LandlockRuleset: ~Copyable, Sendable {
             throw .landlock("opening \(rule.path)", error)
         }
         // Rights that belong to directories are refused for a file.
-        let isDirectory = (try? SystemCall.status(path.rawValue))?.st_mode ?? 0 & S_IFMT == S_IFDIR
+        let mode = (try? SystemCall.status(path.rawValue))?.st_mode ?? 0
+        let isDirectory = mode & S_IFMT == S_IFDIR
         try allow(isDirectory ? rule.access : rule.access.subtracting(.list), beneath: path.rawValue, named: rule.path)
     }
 }
