@@ -32,6 +32,8 @@ public enum BlockDeviceError: Error, Equatable, Sendable {
     case cannotOpen(Errno, path: String)
     /// The path is a directory, a pipe or another thing that keeps no bytes at positions.
     case notADevice(path: String)
+    /// What lies there isn't what it should be; the text says why.
+    case unusable(String)
 
     /// The error of the system that says the same.
     public var errno: Errno {
@@ -43,6 +45,7 @@ public enum BlockDeviceError: Error, Equatable, Sendable {
         case .unsupported: .notSupported
         case .cannotOpen(let code, _): code
         case .notADevice: .notBlockDevice
+        case .unusable: .invalidArgument
         }
     }
 }
@@ -67,6 +70,8 @@ extension BlockDeviceError: CustomStringConvertible {
             "cannot open \(path): \(code)"
         case .notADevice(let path):
             "\(path) is neither a regular file nor a block device"
+        case .unusable(let reason):
+            reason
         }
     }
 }
