@@ -101,6 +101,14 @@ let package = Package(
             path: "Schemes/Display", swiftSettings: common,
             linkerSettings: [.linkedLibrary("z"), .unsafeFlags(["-static-executable"])]),
 
+        // The same small scheme as in C and Python, which the tests build and mount beside it.
+        .executableTarget(
+            name: "scheme-counter", dependencies: ["SchemeKit", "Sandbox"], path: "Scripts/examples/swift",
+            swiftSettings: common, linkerSettings: [.unsafeFlags(["-static-executable"])]),
+
+        // Prints what is derived from the opcode table: the C header, the Python module, a page of the documentation.
+        .executableTarget(name: "protocol-header", dependencies: ["SchemeProtocol"], swiftSettings: common),
+
         // The supervisor's process: small, linked statically, so that its copies for new processes are made quickly.
         .executableTarget(
             name: "saltbridge-supervisor", dependencies: ["Supervisor"], swiftSettings: common,
@@ -180,6 +188,12 @@ let package = Package(
         tests(
             "SchemeTransport",
             ["SchemeKit", "SchemeTransport", "SchemeProtocol", "SchemeTestSupport", "Platform", systemPackage]),
+        tests(
+            "Example",
+            [
+                "SchemeKit", "SchemeTransport", "SchemeProtocol", "SchemeTestSupport", "Supervisor", "TestSupport",
+                "Platform", systemPackage,
+            ]),
         tests(
             "SchemeKit",
             ["SchemeKit", "SchemeTransport", "SchemeProtocol", "SchemeTestSupport", "Platform", systemPackage]),

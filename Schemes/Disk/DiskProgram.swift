@@ -4,21 +4,33 @@ import Sandbox
 
 /// The disk scheme's process: the only one that can reach the image.
 ///
-/// Descriptors: `image`, opened and locked by the supervisor. Settings: `read-only` (1), `name` (for messages).
+/// Descriptors: `image`, opened and locked by who mounts; `overlay`, if all writes are to go there. Settings: `read-only` (1), `name` (for messages).
 @main
 struct DiskProgram {
     static func main() {
         SchemeServer.main(workers: 2, afterStart: { _ in try StrictMode.enter() }) { start in
             let isReadOnly = start.setting("read-only") == "1"
             let name = start.setting("name") ?? start.name
-            let device: FileDevice
+            let device: any BlockDevice
             do {
-                device = try FileDevice(
-                    adopting: try start.ownedDescriptor("image"), name: name, writable: !isReadOnly)
+                let hasOverlay = start.descriptor("overlay") != nil
+                let image = try FileDevice(
+                    adopting: try start.ownedDescriptor("image"), name: name, writable: !isReadOnly && !hasOverlay)
+                device = hasOverlay ? try overlay(over: image, start, writable: !isReadOnly) : image
             } catch let error as BlockDeviceError {
                 throw SchemeStartError.failed(error.errno, "\(error)")
             }
             return DiskScheme(FaultyDevice(device))
         }
+    }
+
+    /// What was written and not flushed is in memory that the supervisor holds: the next process finds it.
+    private static func overlay(
+        over image: FileDevice, _ start: SchemeStart, writable: Bool
+    ) throws -> OverlayFileDevice {
+        let file = try FileDevice(
+            adopting: try start.ownedDescriptor("overlay"), name: "the overlay", writable: writable)
+        let notes = try SchemeState(start, name: "unflushed", byteCount: UnflushedBlocks.byteCount)
+        return try OverlayFileDevice(over: image, in: file, unflushed: UnflushedBlocks(notes.memory))
     }
 }

@@ -16,7 +16,8 @@ struct Saltbridge: ParsableCommand {
                 name: "Mounting:",
                 subcommands: [
                     MountImage.self, UnmountImage.self, ViewDisplay.self, ShowStatus.self, CrashScheme.self,
-                    RestartScheme.self, UpgradeMount.self, SetFault.self, TraceRequests.self,
+                    RestartScheme.self, UpgradeMount.self, SetFault.self, TraceRequests.self, CheckHost.self,
+                    ReportBug.self,
                 ]),
             CommandGroup(
                 name: "Making and changing images:",

@@ -18,12 +18,19 @@ public final class PeerProcess: Sendable {
     }
 
     /// Starts a peer, or another program that expects a control socket; `first` is sent at once, with descriptors.
-    public init(
+    public convenience init(
         program name: String = "scheme-peer", arguments: [String] = [], _ first: ControlMessage,
         descriptors: [(name: String, descriptor: Int32)] = []
     ) throws {
+        try self.init(Self.program(name), name: name, arguments: arguments, first, descriptors: descriptors)
+    }
+
+    /// Starts any program.
+    public init(
+        _ program: consuming OwnedDescriptor, name: String, arguments: [String], _ first: ControlMessage,
+        descriptors: [(name: String, descriptor: Int32)]
+    ) throws {
         let (ours, theirs) = try ControlSocket.pair()
-        let program = try Self.program(name)
         let plan = ProcessPlan(
             executable: program.rawValue, arguments: [name] + arguments,
             environment: ["SALTBRIDGE_CONTROL=3", "SALTBRIDGE_SYSTEM_CALLS=base,channels,storage"],

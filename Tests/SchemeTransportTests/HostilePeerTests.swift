@@ -65,46 +65,16 @@ import Testing
 
     @Test(arguments: 1...4) func hostileClient(run: UInt64) throws {
         let seed = testSeed("hostileClient") &+ run
-        let layout = ChannelLayout(.small)
-        // A request memory with the seal, whose maker keeps its mapping and fills it with noise.
-        let request = SharedDescriptor(try SharedMemory.create(name: "request", byteCount: layout.requestMemoryBytes))
-        let memory = try SharedMapping(request.rawValue, byteCount: layout.requestMemoryBytes, writable: true)
-        try SharedMemory.addSeals(request.rawValue, [.futureWrite, .seal])
-        let model = try ChannelClient(.small, name: "model")
-        let header = try SharedMapping(model.requestDescriptor.rawValue, byteCount: 4096, writable: false)
-        memory.copyBytes(from: header.bytes(0, count: 4096), at: 0)
+        let client = try HostileClient()
         let server = try ChannelServer(
-            geometry: .small, request: request, reply: model.replyDescriptor, incarnation: 1)
+            geometry: .small, request: client.requestDescriptor, reply: client.replyDescriptor, incarnation: 1)
         #expect(server.begin(epoch: 0))
         let dispatcher = Dispatcher(AnythingScheme())
         let thread = try spawnThread(name: "server") { ChannelWorker(server, dispatcher, worker: 0).run() }
         var generator = TestGenerator(seed: seed)
-        for _ in 0..<200_000 {
-            let record = layout.requestRecords + Int(generator.next() % 256) * ProtocolLimits.requestRecordBytes
-            switch generator.next() % 8 {
-            case 0: memory.store32(ChannelLayout.submissionTailOffset, UInt32(truncatingIfNeeded: generator.next()))
-            case 1, 2, 3:
-                let tail = memory.load32(ChannelLayout.submissionTailOffset)
-                memory.store32(layout.submissionRing + 4 * Int(tail & 255), UInt32(generator.next() % 260))
-                memory.store32Releasing(ChannelLayout.submissionTailOffset, tail &+ 1)
-                memory.futexWake(ChannelLayout.submissionTailOffset)
-            case 4:
-                for word in 0..<16 { memory.store64(record + 8 * word, generator.next()) }
-            case 5:
-                memory.store64(record, generator.next() % 128)
-                memory.store32(record + 32, UInt32(generator.next() % 70_000))
-                memory.store32(record + 36, UInt32(generator.next() % (5 << 20)))
-                memory.store32(record + 40, UInt32(generator.next() % 70_000))
-                memory.store32(record + 44, UInt32(generator.next() % (5 << 20)))
-            case 6: memory.store32(ChannelLayout.clientStateOffset, UInt32(truncatingIfNeeded: generator.next()))
-            default:
-                let offset = 4096 + Int(generator.next() % UInt64((layout.requestMemoryBytes - 4096) / 8)) * 8
-                memory.store64(offset, generator.next())
-            }
-        }
+        for _ in 0..<200_000 { client.spoil(&generator) }
         server.stop()
-        memory.store32(ChannelLayout.submissionTailOffset, memory.load32(ChannelLayout.submissionTailOffset) &+ 1)
-        memory.futexWake(ChannelLayout.submissionTailOffset, count: 100)
+        client.wakeServer()
         thread.join()
     }
 

@@ -2,6 +2,7 @@ import BlockDevice
 import DiskFormat
 import Glibc
 import Platform
+import SystemPackage
 
 /// An image as it is named on the command line: a path, and after '#' the number of a partition.
 public struct ImageReference: Hashable, Sendable {
@@ -9,6 +10,8 @@ public struct ImageReference: Hashable, Sendable {
     public var path: String
     /// The partition that is meant; nil: the one that holds a RedoxFS, or the whole.
     public var partition: Int?
+    /// A file that keeps all writes, while the image itself is never written; nil: none.
+    public var overlay: String?
 
     /// Takes "disk.img#2" apart. A file that really has that name is meant as a whole.
     public init(_ text: String) {
@@ -29,8 +32,12 @@ public struct ImageReference: Hashable, Sendable {
 public struct OpenedImage: Sendable {
     /// What was asked for.
     public let reference: ImageReference
-    /// The whole file or block device.
+    /// The whole file or block device; the base if there is an overlay.
     public let file: FileDevice
+    /// The file of the overlay, if there is one.
+    public let overlay: FileDevice?
+    /// The whole disk as it is seen: the file, or the overlay over it.
+    public let whole: any BlockDevice
     /// The part of it in which the file system lies.
     public let device: any BlockDevice
     /// The partition that the part is; nil for the whole.
@@ -57,37 +64,68 @@ public enum ImageLocator {
         let path = reference.path
         let located: Result<OpenedImage, ToolFailure>
         do throws(BlockDeviceError) {
-            let file = try FileDevice(path: path, writable: writable, locking: locking)
-            located = try locate(reference, file, mustHoldFileSystem)
+            let file = try FileDevice(
+                path: path, writable: writable && reference.overlay == nil, locking: locking)
+            let overlay = try openOverlay(reference, over: file, writable: writable, locking: locking)
+            located = try locate(reference, file, overlay, mustHoldFileSystem)
         } catch {
+            if case .unusable = error, let overlay = reference.overlay { throw .device(error, path: overlay) }
             throw .device(error, path: path)
         }
         return try located.get()
     }
 
+    /// An overlay that isn't there is made if it is to be written.
+    private static func openOverlay(
+        _ reference: ImageReference, over file: FileDevice, writable: Bool, locking: FileDevice.Locking
+    ) throws(BlockDeviceError) -> (file: FileDevice, device: OverlayFileDevice)? {
+        guard let path = reference.overlay else { return nil }
+        let isThere = SystemCall.exists(path)
+        let own =
+            isThere || !writable
+            ? try FileDevice(path: path, writable: writable, locking: locking)
+            : try FileDevice(creating: path, byteCount: 0)
+        guard !own.isBlockSpecial else { throw .unusable("an overlay is a regular file") }
+        let unflushed: UnflushedBlocks
+        do throws(Errno) {
+            unflushed = try UnflushedBlocks()
+        } catch {
+            throw .cannotOpen(error, path: path)
+        }
+        return (own, try OverlayFileDevice(over: file, in: own, unflushed: unflushed))
+    }
+
     /// Finds the part of an open file that is meant.
-    static func locate(
-        _ reference: ImageReference, _ file: FileDevice, _ mustHoldFileSystem: Bool
+    private static func locate(
+        _ reference: ImageReference, _ file: FileDevice, _ overlay: (file: FileDevice, device: OverlayFileDevice)?,
+        _ mustHoldFileSystem: Bool
     ) throws(BlockDeviceError) -> Result<OpenedImage, ToolFailure> {
         let path = reference.path
-        let partitions = try PartitionTable.read(file)
+        let whole: any BlockDevice = overlay?.device ?? file
+        func opened(_ part: any BlockDevice, _ partition: Partition?) -> Result<OpenedImage, ToolFailure> {
+            .success(
+                OpenedImage(
+                    reference: reference, file: file, overlay: overlay?.file, whole: whole, device: part,
+                    partition: partition))
+        }
+        let partitions = try PartitionTable.read(whole)
         if let number = reference.partition {
             guard let partition = partitions.first(where: { $0.number == number }) else {
                 return .failure(
                     ToolFailure("\(path) has no partition \(number)", advice: describe(partitions)))
             }
-            let part = try SubrangeDevice(file, offset: partition.offset, byteCount: partition.byteCount)
-            return .success(OpenedImage(reference: reference, file: file, device: part, partition: partition))
+            let part = try SubrangeDevice(whole, offset: partition.offset, byteCount: partition.byteCount)
+            return opened(part, partition)
         }
         // A boot loader in front of a file system may look like a partition table: only a partition that really holds
         // one counts.
         for partition in partitions {
-            let part = try SubrangeDevice(file, offset: partition.offset, byteCount: partition.byteCount)
+            let part = try SubrangeDevice(whole, offset: partition.offset, byteCount: partition.byteCount)
             if try HeaderStore.firstHeader(part) != nil {
-                return .success(OpenedImage(reference: reference, file: file, device: part, partition: partition))
+                return opened(part, partition)
             }
         }
-        if mustHoldFileSystem, try HeaderStore.firstHeader(file) == nil {
+        if mustHoldFileSystem, try HeaderStore.firstHeader(whole) == nil {
             return .failure(
                 ToolFailure(
                     "no RedoxFS found in \(path)",
@@ -95,7 +133,7 @@ public enum ImageLocator {
                         ? "None of its blocks is a valid header of format 8: is it the right file?"
                         : describe(partitions)))
         }
-        return .success(OpenedImage(reference: reference, file: file, device: file, partition: nil))
+        return opened(whole, nil)
     }
 
     private static func describe(_ partitions: [Partition]) -> String {

@@ -98,7 +98,8 @@ public struct ImageMaker: Sendable {
             }
             do throws(BlockDeviceError) {
                 let file = try FileDevice(creating: path, byteCount: byteCount)
-                return OpenedImage(reference: reference, file: file, device: file, partition: nil)
+                return OpenedImage(
+                    reference: reference, file: file, overlay: nil, whole: file, device: file, partition: nil)
             } catch {
                 throw .device(error, path: path)
             }
@@ -127,7 +128,8 @@ public struct ImageMaker: Sendable {
         }
         do throws(BlockDeviceError) {
             let file = try FileDevice(path: reference.path, writable: true)
-            return OpenedImage(reference: reference, file: file, device: file, partition: nil)
+            return OpenedImage(
+                reference: reference, file: file, overlay: nil, whole: file, device: file, partition: nil)
         } catch {
             throw .device(error, path: reference.path)
         }
@@ -136,7 +138,7 @@ public struct ImageMaker: Sendable {
     private func content(of image: OpenedImage) throws(ToolFailure) -> String? {
         do throws(BlockDeviceError) {
             if image.partition == nil {
-                let partitions = try PartitionTable.read(image.file)
+                let partitions = try PartitionTable.read(image.whole)
                 if !partitions.isEmpty { return "has \(partitions.count) partitions" }
             }
             return try HeaderStore.firstHeader(image.device) == nil ? nil : "holds a RedoxFS"

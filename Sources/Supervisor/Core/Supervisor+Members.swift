@@ -78,7 +78,8 @@ extension Supervisor {
         ]
         return StartedProcess(
             try member.sandbox.start(
-                environment: environment, descriptors: [null.rawValue, 2, 2, socket.descriptor.rawValue]))
+                arguments: member.configuration.arguments, environment: environment,
+                descriptors: [null.rawValue, 2, 2, socket.descriptor.rawValue]))
     }
 
     /// Sends all that the process needs before it exists: it finds it when it looks.

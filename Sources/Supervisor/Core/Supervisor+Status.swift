@@ -11,6 +11,7 @@ extension Supervisor {
         return .make([
             "pid": .count(processNumber()), "phase": .string("\(phase)"), "source": .string(configuration.source),
             "mountpoint": mount.map { .string($0.request.mountpoint) } ?? .null,
+            "root": configuration.router?.settings.first { $0.key == "root" }.map { .string($0.value) } ?? .null,
             "uptime_ms": .count((time - startedAt) / 1_000_000),
             "processes": .array(members.map { memberJSON($0, time) }),
         ])
@@ -40,6 +41,7 @@ extension Supervisor {
             "no_capabilities": .bool(confinement?.hasNoCapabilities ?? false),
             "no_new_privileges": .bool(confinement?.refusesNewPrivileges ?? false),
             "network": .bool(member.configuration.manifest.reachesNetwork),
+            "strict": .bool(member.configuration.manifest.requiresStrictFilter),
             "system_calls": .string(member.configuration.manifest.systemCalls.text),
         ])
     }

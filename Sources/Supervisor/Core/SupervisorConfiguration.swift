@@ -9,6 +9,8 @@ public struct MemberConfiguration: Sendable {
     public var executablePath: String
     /// What it is granted.
     public var manifest: Manifest
+    /// The arguments of its program; a static one may not see them.
+    public var arguments: [String] = []
     /// Its settings: the fields of the `configure` message.
     public var settings: [(key: String, value: String)]
     /// The supervisor's descriptors that each incarnation gets, by name.

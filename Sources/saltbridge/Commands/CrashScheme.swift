@@ -12,7 +12,7 @@ struct CrashScheme: ParsableCommand {
             Each recovery is printed with its times in microseconds since the crash.
             """)
 
-    @Argument(help: "The scheme, or router.")
+    @Argument(help: "The scheme, or router.", completion: SchemeCompletion.processes)
     var scheme: String
 
     @OptionGroup var mount: MountSelection

@@ -6,7 +6,8 @@ import RedoxFS
 
 struct ListFiles: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "ls", abstract: "List files in an image.")
+        commandName: "ls", abstract: "List files in an image, or of a scheme of a running mount.",
+        discussion: "In place of IMAGE, /scheme/NAME is a scheme of a running mount, /scheme all of them.")
 
     @OptionGroup var image: ImageOptions
 
@@ -21,9 +22,16 @@ struct ListFiles: ParsableCommand {
 
     @OptionGroup var generation: GenerationOptions
 
+    @OptionGroup var mount: MountSelection
+
     @OptionGroup var output: OutputOptions
 
     func run() throws {
+        if let scheme = SchemePath(image.image) {
+            try SchemeFiles(mount: try mount.select()).list(
+                scheme.appending(path), isLong: long, isRecursive: recursive, json: output.json)
+            return
+        }
         try image.read(generation) { try list($0.volume) }
     }
 

@@ -13,7 +13,7 @@ struct MountImage: ParsableCommand {
             Each scheme has a directory under MOUNTPOINT: file, disk, pipe, sys, ... With --root file the files of the image \
             are at MOUNTPOINT itself. The command returns when the mount answers; `saltbridge unmount` ends it.
 
-            Options of -o: root=SCHEME, also=NAME=IMAGE, generation=N, password-file=FILE, those of mount(8) (ro, nosuid, nodev, noexec, \
+            Options of -o: root=SCHEME, also=NAME=IMAGE, generation=N, overlay=FILE, password-file=FILE, those of mount(8) (ro, nosuid, nodev, noexec, \
             noatime, allow_other, ...), and settings of single processes (file.cache-bytes=67108864).
             """)
 
@@ -33,6 +33,8 @@ struct MountImage: ParsableCommand {
 
     @Flag(help: "Never write to the image.")
     var readOnly = false
+
+    @OptionGroup var overlay: OverlayOptions
 
     @Option(help: "Show this older generation (see history); read-only.")
     var generation: UInt64?
@@ -59,6 +61,7 @@ struct MountImage: ParsableCommand {
         var plan = MountPlan(image: image, mountpoint: mountpoint)
         plan.root = root
         plan.isReadOnly = readOnly
+        plan.overlay = overlay.overlay
         plan.generation = generation
         plan.passwordFile = passwordFile
         for other in also { try plan.take(other: other) }

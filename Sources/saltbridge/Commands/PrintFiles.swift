@@ -5,19 +5,56 @@ import RedoxFS
 
 struct PrintFiles: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "cat", abstract: "Print the content of files in an image.")
+        commandName: "cat", abstract: "Print the content of files in an image, or of a scheme of a running mount.",
+        discussion: "In place of IMAGE and FILES, /scheme/NAME/PATH are files of a running mount.")
 
     @OptionGroup var image: ImageOptions
 
-    @Argument(help: "The files.")
-    var paths: [String]
+    @Argument(help: "The files.", completion: SchemeCompletion.imagesAndSchemes)
+    var paths: [String] = []
 
     @OptionGroup var generation: GenerationOptions
 
+    @OptionGroup var mount: MountSelection
+
     @OptionGroup var output: OutputOptions
 
+    func validate() throws {
+        if paths.isEmpty, SchemePath(image.image) == nil { throw ValidationError("Name a file in the image.") }
+    }
+
     func run() throws {
+        if SchemePath(image.image) != nil {
+            try printSchemes(SchemeFiles(mount: try mount.select()))
+            return
+        }
         try image.read(generation) { try printAll($0.volume) }
+    }
+
+    private func printSchemes(_ files: SchemeFiles) throws {
+        for path in [image.image] + paths {
+            guard let scheme = SchemePath(path) else { throw ToolFailure("\(path) is no path of a scheme") }
+            if output.json {
+                var content: [UInt8] = []
+                try files.copy(scheme) { (bytes) throws(ToolFailure) in content += bytes }
+                Console.print(Self.row(path, content))
+            } else {
+                // At once: it may be a stream that somebody follows.
+                try files.copy(scheme) { (bytes) throws(ToolFailure) in
+                    Console.write(bytes)
+                    try Console.flush()
+                }
+            }
+        }
+    }
+
+    private static func row(_ path: String, _ content: [UInt8]) -> JSONValue {
+        let text = String(validating: content, as: UTF8.self)
+        return .object([
+            ("path", .string(path)), ("size", .unsigned(UInt64(content.count))),
+            ("encoding", .string(text == nil ? "base64" : "utf-8")),
+            ("content", .string(text ?? Base64.encode(content))),
+        ])
     }
 
     private func printAll(_ volume: ImageVolume) throws {
@@ -29,13 +66,7 @@ struct PrintFiles: ParsableCommand {
             if output.json {
                 var content: [UInt8] = []
                 try read(volume, attributes, path) { content += $0 }
-                let text = String(validating: content, as: UTF8.self)
-                Console.print(
-                    .object([
-                        ("path", .string(path)), ("size", .unsigned(attributes.size)),
-                        ("encoding", .string(text == nil ? "base64" : "utf-8")),
-                        ("content", .string(text ?? Base64.encode(content))),
-                    ]))
+                Console.print(Self.row(path, content))
             } else {
                 try read(volume, attributes, path) { Console.write($0) }
                 try Console.flush()

@@ -38,6 +38,7 @@ struct ResizeImage: ParsableCommand {
 
     func run() throws {
         let image = try image.locate(writable: true)
+        guard image.overlay == nil else { throw ToolFailure("an image with an overlay keeps its size") }
         let progress = Progress("resizing")
         var options = CheckOptions()
         options.password = try self.image.password.password(for: image)

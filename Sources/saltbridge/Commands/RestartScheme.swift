@@ -7,7 +7,7 @@ struct RestartScheme: ParsableCommand {
         commandName: "restart",
         abstract: "Replace a process of a mount in good order, or bring back a scheme that is offline.")
 
-    @Argument(help: "The scheme, or router.")
+    @Argument(help: "The scheme, or router.", completion: SchemeCompletion.processes)
     var scheme: String
 
     @OptionGroup var mount: MountSelection
@@ -53,7 +53,7 @@ struct SetFault: ParsableCommand {
         abstract: "Put faults into a disk scheme, to see what becomes of them.",
         discussion: "Without an option the faults are taken out again.")
 
-    @Argument(help: "The disk scheme.")
+    @Argument(help: "The disk scheme.", completion: SchemeCompletion.processes)
     var disk = "disk"
 
     @Option(help: ArgumentHelp("This share of reads fails (0 to 1).", valueName: "share"))

@@ -86,11 +86,15 @@ enum StatusTable {
 
     private static func sandbox(_ process: ControlJSON) -> String {
         guard let sandbox = process["sandbox"], process["pid"]?.integer ?? 0 > 0 else { return "-" }
+        // A scheme of a user's may go without a filter of its own.
+        let isStrict = sandbox["strict"]?.bool ?? true
         let isWhole =
             sandbox["no_capabilities"]?.bool == true && sandbox["no_new_privileges"]?.bool == true
-            && sandbox["seccomp_filters"]?.integer ?? 0 >= 2
+            && sandbox["seccomp_filters"]?.integer ?? 0 >= (isStrict ? 2 : 1)
         guard isWhole else { return "not whole yet" }
-        let calls = (sandbox["system_calls"]?.string ?? "").split(separator: ",").joined(separator: "+")
+        let calls =
+            isStrict
+            ? (sandbox["system_calls"]?.string ?? "").split(separator: ",").joined(separator: "+") : "not strict"
         let reach = sandbox["network"]?.bool == true ? "the host's network" : "no network"
         return "user \(sandbox["user"]?.integer ?? 0), \(reach), \(calls)"
     }

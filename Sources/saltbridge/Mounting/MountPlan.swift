@@ -13,13 +13,15 @@ struct MountPlan {
     /// The scheme at the mount point itself; nil: one directory for each.
     var root: String?
     var isReadOnly = false
+    /// A file that keeps all writes.
+    var overlay: String?
     var generation: UInt64?
     /// For the kernel or fusermount3, in mount(8)'s words.
     var kernelOptions: [String] = []
     var passwordFile: String?
     /// More file systems beside the first: `NAME` appears as the scheme `file.NAME`.
     var others: [(name: String, image: String)] = []
-    /// Schemes beside the usual ones, by their programs' names without "scheme-".
+    /// Schemes beside the usual ones: their programs' names without "scheme-", or paths (see `SchemeDeclaration`).
     var extraSchemes: [String] = []
     /// Settings for single processes: `file.cache-bytes=67108864`, `router.write-back=0`.
     var settings: [(member: String, key: String, value: String)] = []
@@ -38,6 +40,7 @@ struct MountPlan {
         case "generation":
             guard let number = UInt64(value) else { throw ToolFailure("generation=\(value) is no number") }
             generation = number
+        case "overlay": overlay = value
         case "password-file", "password_file": passwordFile = value
         case "also": try take(other: value)
         case "scheme": extraSchemes.append(value)
@@ -67,7 +70,9 @@ struct MountPlan {
     /// Opens the image and puts everything together that the supervisor needs.
     func configuration() throws(ToolFailure) -> SupervisorConfiguration {
         let isReadOnly = isReadOnly || generation != nil
-        let opened = try ImageLocator.open(ImageReference(image), writable: !isReadOnly)
+        var reference = ImageReference(image)
+        reference.overlay = overlay
+        let opened = try ImageLocator.open(reference, writable: !isReadOnly)
         let password = try PasswordOptions.password(file: passwordFile, for: opened)
         var configuration = SupervisorConfiguration(schemes: try schemes(opened, password, isReadOnly))
         var router = MemberConfiguration(
@@ -102,6 +107,9 @@ struct MountPlan {
         if let generation { file.settings.append(("generation", "\(generation)")) }
         do throws(Errno) {
             disk.descriptors = [("image", SharedDescriptor(try image.file.duplicateDescriptor()))]
+            if let overlay = image.overlay {
+                disk.descriptors.append(("overlay", SharedDescriptor(try overlay.duplicateDescriptor())))
+            }
             if let password { file.descriptors = [("secret", try Self.secret(password))] }
         } catch {
             throw ToolFailure("\(image.name): \(error)")
@@ -131,13 +139,10 @@ struct MountPlan {
             try addViewers(&display)
             result.append(display)
         }
-        for name in extraSchemes {
-            guard !result.contains(where: { $0.name == name }) else {
-                throw ToolFailure("the scheme \(name) is there already")
-            }
-            let path = try ProgramLocator.require("scheme-\(name)")
-            var member = MemberConfiguration(name: name, executablePath: path, manifest: .plain(name))
-            member.isEssential = false
+        for text in extraSchemes {
+            let member = try SchemeDeclaration.member(text)
+            guard !result.contains(where: { $0.name == member.name }), member.name != "router", member.name != "sys"
+            else { throw ToolFailure("the scheme \(member.name) is there already") }
             result.append(member)
         }
         return result
@@ -168,7 +173,7 @@ struct MountPlan {
     private func diskPath(_ image: OpenedImage) throws(ToolFailure) -> String {
         guard let wanted = image.partition else { return "0" }
         do throws(BlockDeviceError) {
-            let index = try PartitionTable.read(image.file).firstIndex { $0.number == wanted.number }
+            let index = try PartitionTable.read(image.whole).firstIndex { $0.number == wanted.number }
             return index.map { "0p\($0)" } ?? "0"
         } catch {
             throw .device(error, path: image.name)

@@ -15,20 +15,40 @@ struct OutputOptions: ParsableArguments {
 
 /// The image and its password.
 struct ImageOptions: ParsableArguments {
-    @Argument(help: "Image file, block device, or partition of one (disk.img#2).", completion: .file())
+    @Argument(
+        help: "Image file, block device, or partition of one (disk.img#2).",
+        completion: SchemeCompletion.imagesAndSchemes)
     var image: String
+
+    @OptionGroup var overlay: OverlayOptions
 
     @OptionGroup var password: PasswordOptions
 
     /// Opens the image.
     func locate(writable: Bool, locking: FileDevice.Locking = .automatic) throws(ToolFailure) -> OpenedImage {
-        try ImageLocator.open(ImageReference(image), writable: writable, locking: locking)
+        try ImageLocator.open(overlay.reference(image), writable: writable, locking: locking)
     }
 
     /// Opens the file system in it for writing, asking for the password if it has one.
     func openForWriting() throws(ToolFailure) -> ImageVolume {
         let image = try locate(writable: true)
         return try ImageVolume(image.device, name: image.name, options: try password.openOptions(for: image))
+    }
+}
+
+/// Where writes go that the image is to be spared.
+struct OverlayOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Keep all writes in FILE, made if it isn't there, and never write to the image.", valueName: "file"),
+        completion: .file())
+    var overlay: String?
+
+    /// The image with its overlay.
+    func reference(_ image: String) -> ImageReference {
+        var reference = ImageReference(image)
+        reference.overlay = overlay
+        return reference
     }
 }
 
