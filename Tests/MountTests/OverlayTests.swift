@@ -11,7 +11,8 @@ import Testing
 @Suite(.serialized, .enabled(if: mountObstacle == nil, mountObstacle))
 struct OverlayTests {
     private func bytes(_ path: String) throws -> [UInt8] {
-        try SystemCall.readToEnd(try SystemCall.open(path, O_RDONLY).rawValue, limit: 1 << 30)
+        let file = SharedDescriptor(try SystemCall.open(path, O_RDONLY))
+        return try SystemCall.readToEnd(file.rawValue, limit: 1 << 30)
     }
 
     @Test func baseStaysAsItWas() throws {
