@@ -11,7 +11,7 @@ import Testing
 @Suite(.serialized, .enabled(if: mountObstacle == nil, mountObstacle))
 struct OverlayTests {
     private func bytes(_ path: String) throws -> [UInt8] {
-        let file = SharedDescriptor(try SystemCall.open(path, O_RDONLY))
+        let file = try SystemCall.open(path, O_RDONLY)
         return try SystemCall.readToEnd(file.rawValue, limit: 1 << 30)
     }
 

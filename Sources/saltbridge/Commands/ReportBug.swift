@@ -40,7 +40,8 @@ struct ReportBug: ParsableCommand {
         } catch {
             throw ToolFailure("cannot make \(output): \(error)")
         }
-        try report.write(to: file.rawValue, name: output)
+        // The descriptor lives as long as it is written to.
+        try withExtendedLifetime(file) { try report.write(to: file.rawValue, name: output) }
         if json {
             Console.print(
                 .object([
