@@ -53,6 +53,12 @@ public struct CrashState: Sendable {
     public let unflushedCount: Int
     /// The seed that gives the same state again at the same point.
     public let seed: UInt64
+    /// The 4 KiB pages, by number, that may differ from what was flushed: two states of points between the same flushes
+    /// are equal elsewhere.
+    public let changedPages: [UInt64]
+
+    /// How many recorded writes and flushes are on the medium for certain.
+    public var flushedCount: Int { point - unflushedCount }
 }
 
 /// Every state that a loss of power may leave on a recorded disk.
@@ -127,7 +133,7 @@ public struct CrashStates: Sendable {
         }
         return CrashState(
             device: OverlayDevice(over: below, pages: pages, byteCount: durableByteCount, isWritable: true),
-            point: point, unflushedCount: unflushed.count, seed: seed)
+            point: point, unflushedCount: unflushed.count, seed: seed, changedPages: pages.numbers)
     }
 
     private mutating func durableContents() -> OverlayDevice {

@@ -11,6 +11,9 @@ struct PageMap: Sendable {
 
     var count: Int { pages.count }
 
+    /// The numbers of the pages that lie over the base, in no order.
+    var numbers: [UInt64] { Array(pages.keys) }
+
     func read(
         at offset: UInt64, into buffer: inout MutableRawSpan, over base: any BlockDevice
     ) throws(BlockDeviceError) {

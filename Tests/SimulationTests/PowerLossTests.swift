@@ -1,6 +1,7 @@
 import BlockDevice
 import DiskFormat
 import FileSystemCheck
+import Platform
 import RedoxFS
 import TestSupport
 import Testing
@@ -46,6 +47,8 @@ import Testing
 
     /// Over 100,000 states in the normal run; SALTBRIDGE_STATES sets the number per case for a longer one.
     static let statesPerCase = amount("SALTBRIDGE_STATES", normal: 11_200)
+    /// States of a point with one unflushed write: all of it lost, all kept, others torn.
+    static let statesOfLoneWrite = 8
 
     /// What the disk had been told when a commit was acknowledged.
     struct Acknowledged {
@@ -55,56 +58,92 @@ import Testing
 
     @Test(arguments: cases) func everyStateIsACommit(_ run: Case) throws {
         let device = SimulatedDevice(byteCount: 4 << 20, seed: run.seed)
-        var options = openOptions(encrypted: run.isEncrypted)
-        options.threads = 0
-        try FileSystem.format(device, formatOptions(encrypted: run.isEncrypted))
+        let (count, checks) = try examine(device, try Played(run, on: device, recordedBy: device), run)
+        #expect(count >= Self.statesPerCase)
+        print("power loss: \(run.testDescription): \(count) states, \(checks) that differ where a check looks")
+    }
+
+    /// The control: with flushes that do nothing, losses of power do harm, and that is noticed.
+    @Test func missingFlushesAreNoticed() throws {
+        var run = Self.cases[0]
+        run.steps = 60
+        let device = SimulatedDevice(byteCount: 4 << 20, seed: run.seed)
+        let played = try Played(run, on: UnflushedDevice(device), recordedBy: device)
+        withKnownIssue { _ = try examine(device, played, run) }
+    }
+
+    /// Random operations on a disk, with what each commit held.
+    private struct Played {
         var models: [Generation: Model] = [:]
         var acknowledged: [Acknowledged] = []
-        let start = device.recordedCount
-        var driver = try Driver(device: device, options: options, format: nil)
-        func note(_ driver: borrowing Driver) {
-            let generation = driver.generation
-            models[generation] = driver.model.settled
-            acknowledged.append(Acknowledged(point: device.recordedCount, generation: generation))
-        }
-        note(driver)
-        driver.afterCommit = { note($0) }
-        driver.afterReopen = { note($0) }
-        driver.commitsBeforeClose = true
-        var source = OperationSource(seed: run.seed, mix: run.mix)
-        for _ in 0..<run.steps { try driver.apply(source.next(driver.model)) }
-        try driver.commitNow()
+        var options: OpenOptions
+        let start: Int
 
+        init(_ run: Case, on device: any BlockDevice, recordedBy recorder: SimulatedDevice) throws {
+            options = openOptions(encrypted: run.isEncrypted)
+            options.threads = 0
+            try FileSystem.format(device, formatOptions(encrypted: run.isEncrypted))
+            start = recorder.recordedCount
+            var models: [Generation: Model] = [:]
+            var acknowledged: [Acknowledged] = []
+            var driver = try Driver(device: device, options: options, format: nil)
+            func note(_ driver: borrowing Driver) {
+                let generation = driver.generation
+                models[generation] = driver.model.settled
+                acknowledged.append(Acknowledged(point: recorder.recordedCount, generation: generation))
+            }
+            note(driver)
+            driver.afterCommit = { note($0) }
+            driver.afterReopen = { note($0) }
+            driver.commitsBeforeClose = true
+            var source = OperationSource(seed: run.seed, mix: run.mix)
+            for _ in 0..<run.steps { try driver.apply(source.next(driver.model)) }
+            try driver.commitNow()
+            self.models = models
+            self.acknowledged = acknowledged
+        }
+    }
+
+    /// Goes through the states after each write; returns how many there were, and how many checks they took.
+    private func examine(
+        _ device: SimulatedDevice, _ played: Played, _ run: Case
+    ) throws -> (states: Int, checks: Int) {
         var states = device.crashStates()
-        let points = start...states.lastPoint
-        let perPoint = max(3, Self.statesPerCase / points.count)
+        let points = played.start...states.lastPoint
+        let writes = try points.map { try states.unflushedWrites(at: $0).count }
+        // A lone write, a header's, has few states, and each is another disk to a check; all others share the rest.
+        let lone = writes.count { $0 == 1 } * Self.statesOfLoneWrite
+        let perPoint = (max(0, Self.statesPerCase - lone) / max(1, writes.count { $0 > 1 })) + 1
+        var checked = CheckedStates<Generation>()
         var count = 0
-        for point in points {
-            let durable = acknowledged.last { $0.point <= point }?.generation
-            let choices = try states.unflushedWrites(at: point).isEmpty ? 1 : perPoint
+        for (point, unflushed) in zip(points, writes) {
+            let durable = played.acknowledged.last { $0.point <= point }?.generation
+            let choices = unflushed == 0 ? 1 : unflushed == 1 ? Self.statesOfLoneWrite : perPoint
             for number in 0..<choices {
                 let state = try states.state(at: point, seed: UInt64(number))
                 do {
-                    try check(state.device, options, models, durable, run.isEncrypted)
+                    let found = try checked.result(of: state) {
+                        try check($0, played.options, played.models, run.isEncrypted)
+                    }
+                    if let durable, found < durable {
+                        throw Disagreement(description: "generation \(durable) was acknowledged, found \(found)")
+                    }
                 } catch {
                     Issue.record("seed \(run.seed), point \(point) of \(points), state \(number): \(error)")
-                    return
+                    return (count, checked.checkCount)
                 }
                 count += 1
             }
         }
-        print("power loss: \(run.testDescription): \(count) states at \(points.count) points")
+        return (count, checked.checkCount)
     }
 
+    /// Checks a disk and compares it with the model of the generation that it holds, which is returned.
     private func check(
-        _ device: any BlockDevice, _ options: OpenOptions, _ models: [Generation: Model], _ durable: Generation?,
-        _ isEncrypted: Bool
-    ) throws {
+        _ device: any BlockDevice, _ options: OpenOptions, _ models: [Generation: Model], _ isEncrypted: Bool
+    ) throws -> Generation {
         // A torn header is what the loss of power left; the one before counts.
         let report = try checkImage(device, encrypted: isEncrypted, allowing: .benign)
-        if let durable, report.generation < durable {
-            throw Disagreement(description: "generation \(durable) was acknowledged, found \(report.generation)")
-        }
         // A close makes generations of its own (it rewrites the log) whose content is that of the commit before.
         guard let model = models.filter({ $0.key <= report.generation }).max(by: { $0.key < $1.key })?.value else {
             throw Disagreement(description: "no commit has generation \(report.generation)")
@@ -113,5 +152,26 @@ import Testing
         readOnly.readOnly = true
         let fileSystem = try FileSystem(opening: device, options: readOnly)
         try compareTree(fileSystem, model)
+        return report.generation
     }
+}
+
+/// A disk that doesn't keep what was flushed.
+private final class UnflushedDevice: BlockDevice {
+    private let base: SimulatedDevice
+    let isWritable = true
+
+    init(_ base: SimulatedDevice) { self.base = base }
+
+    var byteCount: UInt64 { base.byteCount }
+
+    func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(BlockDeviceError) {
+        try base.read(at: offset, into: &buffer)
+    }
+
+    func write(at offset: UInt64, _ buffers: [BufferSlice]) throws(BlockDeviceError) {
+        try base.write(at: offset, buffers)
+    }
+
+    func flush() throws(BlockDeviceError) {}
 }
