@@ -82,7 +82,7 @@ import Testing
         init(_ run: Case, on device: any BlockDevice, recordedBy recorder: SimulatedDevice) throws {
             options = openOptions(encrypted: run.isEncrypted)
             options.threads = 0
-            try FileSystem.format(device, formatOptions(encrypted: run.isEncrypted))
+            try FileSystem.format(recorder, formatOptions(encrypted: run.isEncrypted))
             start = recorder.recordedCount
             var models: [Generation: Model] = [:]
             var acknowledged: [Acknowledged] = []
