@@ -15,7 +15,8 @@ let mountObstacle: Comment? = {
     return nil
 }()
 
-/// A whole system on an image of its own: supervisor, router, disk and file as processes in their sandboxes, mounted in a temporary folder.
+/// A whole system on an image of its own: supervisor, router, disk and file as processes in their sandboxes, mounted in a
+/// temporary folder.
 final class MountedSystem {
     let folder: String
     let root: String

@@ -13,8 +13,9 @@ struct MountImage: ParsableCommand {
             Each scheme has a directory under MOUNTPOINT: file, disk, pipe, sys, ... With --root file the files of the image \
             are at MOUNTPOINT itself. The command returns when the mount answers; `saltbridge unmount` ends it.
 
-            Options of -o: root=SCHEME, also=NAME=IMAGE, generation=N, overlay=FILE, password-file=FILE, those of mount(8) (ro, nosuid, nodev, noexec, \
-            noatime, allow_other, ...), and settings of single processes (file.cache-bytes=67108864).
+            Options of -o: root=SCHEME, also=NAME=IMAGE, generation=N, overlay=FILE, password-file=FILE, those of mount(8) \
+            (ro, nosuid, nodev, noexec, noatime, allow_other, ...), and settings of single processes \
+            (file.cache-bytes=67108864). --overlay spares IMAGE alone, not the images of --also.
             """)
 
     @Argument(help: "Image file, block device, or partition of one (disk.img#2).", completion: .file())

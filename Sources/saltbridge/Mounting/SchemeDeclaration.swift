@@ -12,8 +12,9 @@ import SystemPackage
 /// - a declaration by its path: `scheme=/opt/weather/scheme-weather.json`.
 ///
 /// A program gets nothing but its channels unless a declaration lies beside it, `scheme-weather.json`. Its members, all optional:
-/// `program`, `arguments` (one that begins with `./` is a path in the declaration's folder), `read`, `libraries`, `strict`, `network`, `memory`, `threads`, `descriptors`, `settings`. The declaration
-/// is as trusted as the program: who mounts names both.
+/// `program`, `arguments` (one that begins with `./` is a path in the declaration's folder), `read`, `libraries`,
+/// `strict`, `network`, `memory`, `threads`, `descriptors`, `settings`. The declaration is as trusted as the program: who
+/// mounts names both.
 struct SchemeDeclaration {
     /// The scheme's name, from the file's.
     let name: String

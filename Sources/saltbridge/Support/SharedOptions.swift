@@ -7,7 +7,7 @@ import ImageTools
 import Platform
 import RedoxFS
 
-/// Options that every command has.
+/// Options of commands that print results.
 struct OutputOptions: ParsableArguments {
     @Flag(help: "Print results and messages as JSON.")
     var json = false
@@ -40,7 +40,7 @@ struct ImageOptions: ParsableArguments {
 struct OverlayOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Keep all writes in FILE, made if it isn't there, and never write to the image.", valueName: "file"),
+            "Keep all writes in FILE, made at the first write, and never write to the image.", valueName: "file"),
         completion: .file())
     var overlay: String?
 

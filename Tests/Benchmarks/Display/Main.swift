@@ -1,7 +1,7 @@
 import Glibc
 
-// Writes whole frames to files of that size, in turns: by pwrite(2), and through a shared mapping with msync(2). The first file is a display's
-// `fb`, the others are what it is compared with.
+// Writes whole frames to files of that size, in turns: by pwrite(2), and through a shared mapping with msync(2). The
+// first file is a display's `fb`, the others are what it is compared with.
 //
 //     bench-display FRAMEBYTES FRAMES FILE...
 
