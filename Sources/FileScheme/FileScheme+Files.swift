@@ -65,21 +65,42 @@ extension FileScheme {
         _ parent: UInt64, _ name: RawSpan, mode: UInt32, umask: UInt32, handle: UInt64, flags: UInt32,
         _ context: inout CallContext
     ) throws(Errno) -> NodeAttributes {
+        let mayOpen = flags & OpenFlags.exclusive == 0
+        // A repetition that tried to make the file first would have reached its number before it empties the file.
+        if context.isReplay, mayOpen, let found = try existing(parent, name) {
+            return try openExisting(found, handle: handle, flags: flags, &context)
+        }
         let attributes: Attributes
         do throws(Errno) {
             attributes = try make(parent, name, .file, mode, umask, 0, &context)
-        } catch .fileExists where flags & OpenFlags.exclusive == 0 {
-            let parent = try id(parent)
-            let found = try inspect { () throws(FileSystemError) in try fileSystem.lookup(parent, name) }
-            guard found.kind == .file else { throw found.kind == .directory ? .isDirectory : .fileExists }
-            try open(UInt64(found.node.rawValue), handle: handle, flags: flags, &context)
-            return try self.attributes(UInt64(found.node.rawValue), handle: handle, &context)
+        } catch .fileExists where mayOpen {
+            guard let found = try existing(parent, name) else { throw .noSuchFileOrDirectory }
+            return try openExisting(found, handle: handle, flags: flags, &context)
         }
         if !context.isReplay {
             try inspect { () throws(FileSystemError) in try note(handle, attributes.node) }
         }
         context.opened = opened(attributes)
         return NodeAttributes(attributes)
+    }
+
+    /// What has a name; nil if there is nothing.
+    private func existing(_ parent: UInt64, _ name: RawSpan) throws(Errno) -> Attributes? {
+        let parent = try id(parent)
+        do throws(FileSystemError) {
+            return try fileSystem.lookup(parent, name)
+        } catch {
+            if error == .notFound { return nil }
+            throw error.errno
+        }
+    }
+
+    private func openExisting(
+        _ found: Attributes, handle: UInt64, flags: UInt32, _ context: inout CallContext
+    ) throws(Errno) -> NodeAttributes {
+        guard found.kind == .file else { throw found.kind == .directory ? .isDirectory : .fileExists }
+        try open(UInt64(found.node.rawValue), handle: handle, flags: flags, &context)
+        return try attributes(UInt64(found.node.rawValue), handle: handle, &context)
     }
 
     /// Makes a file without a name. It is open from the start.

@@ -247,7 +247,7 @@ public final class SharedMapping: @unchecked Sendable {
     public func discard(_ offset: Int, count: Int) {
         precondition(
             isWritable && offset >= 0 && count >= 0 && count <= byteCount && offset <= byteCount - count
-                && offset & 4095 == 0)
+                && (offset | count) & 4095 == 0)
         if unsafe madvise(base + offset, count, Int32(MADV_REMOVE)) != 0 {
             unsafe memset(base + offset, 0, count)
         }

@@ -77,7 +77,7 @@ extension FileSystem {
             state.isReleasing = abandoned != nil
             return abandoned
         }
-        if let abandoned { try releaseAlone(abandoned, &context) }
+        if let abandoned { releaseAlone(abandoned, &context) }
     }
 
     /// Removes an empty directory.
@@ -107,7 +107,7 @@ extension FileSystem {
             state.isReleasing = abandoned != nil
             return abandoned
         }
-        if let abandoned { try releaseAlone(abandoned, &context) }
+        if let abandoned { releaseAlone(abandoned, &context) }
     }
 
     /// Notes that a node is open: it stays when it loses its last name. Throws `.notFound` if there is no such node.
@@ -152,12 +152,15 @@ extension FileSystem {
     }
 
     /// Deletes a node that the operation before has left without a name, step by step and with nothing in between.
-    private func releaseAlone(_ node: NodeID, _ context: inout RequestContext) throws(FileSystemError) {
+    ///
+    /// That operation is done, whatever becomes of this: a node that can't be freed (a list of its blocks can't be read) is on the
+    /// release list, and the next opening frees it.
+    private func releaseAlone(_ node: NodeID, _ context: inout RequestContext) {
         defer {
             state.withLock { $0.isReleasing = false }
             changed.broadcast()
         }
-        try release(node, .release, &context)
+        try? release(node, .release, &context)
     }
 
     /// Deletes a node without a name, step by step.

@@ -151,8 +151,8 @@ extension SchemeRoute {
         }
         while !expected.isEmpty {
             client.waitAndDrain(nanoseconds: 20_000_000) { completion in
-                guard completion.isReplay else { return exchange.deliver(completion) }
-                guard let record = expected.removeValue(forKey: completion.tag) else { return }
+                exchange.deliver(completion)
+                guard completion.isReplay, let record = expected.removeValue(forKey: completion.tag) else { return }
                 // The second value is the number of the node that the reply is about: the kernel knows it by that.
                 let isSameNode = record.result < 0 || record.value1 == completion.value1
                 if record.result != completion.result || !isSameNode {

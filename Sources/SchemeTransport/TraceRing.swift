@@ -58,10 +58,7 @@ public final class TraceRing: Sendable {
     /// Whether somebody traces. One load, if nobody does.
     public var isActive: Bool {
         let until = memory.load64(Place.until)
-        guard until != 0 else { return false }
-        if Clock.monotonicNanoseconds() < until { return true }
-        memory.store64(Place.until, 0)
-        return false
+        return until != 0 && Clock.monotonicNanoseconds() < until
     }
 
     /// Adds an event; its own `text` doesn't count.

@@ -216,6 +216,39 @@ private struct SectorHistory {
         }
     }
 
+    /// A file system in a partition has its headers far from the disk's start.
+    @Test func noticesAChangedPartition() throws {
+        var disk = [UInt8](repeating: 0, count: 5 << 20)
+        // One partition of an MBR: type, first sector and count, signature.
+        disk[450] = 0x83
+        disk[455] = 0x20
+        disk[459] = 0x08
+        disk[510] = 0x55
+        disk[511] = 0xAA
+        #expect(try PartitionTable.read(MemoryDevice(contents: disk)).map(\.offset) == [4 << 20])
+        let file = MemoryDevice(byteCount: 0)
+        _ = try OverlayFileDevice(
+            over: MemoryDevice(contents: disk, isWritable: false), in: file, unflushed: UnflushedBlocks())
+        disk[(4 << 20) + 5000] ^= 1
+        let changed = MemoryDevice(contents: disk, isWritable: false)
+        #expect(throws: BlockDeviceError.self) {
+            try OverlayFileDevice(over: changed, in: file, unflushed: UnflushedBlocks())
+        }
+    }
+
+    /// What was acknowledged stands in the notes: an overlay whose notes make no sense isn't opened without them.
+    @Test func refusesDamagedNotes() throws {
+        let base = base()
+        let file = MemoryDevice(byteCount: 0)
+        let descriptor = try SharedMemory.create(name: "notes", byteCount: UnflushedBlocks.byteCount)
+        let memory = try SharedMapping(descriptor.rawValue, byteCount: UnflushedBlocks.byteCount, writable: true)
+        _ = try OverlayFileDevice(over: base, in: file, unflushed: UnflushedBlocks(memory))
+        memory.store64(8, 5)
+        #expect(throws: BlockDeviceError.self) {
+            try OverlayFileDevice(over: base, in: file, unflushed: UnflushedBlocks(memory))
+        }
+    }
+
     /// Several threads write different parts of the same blocks for the first time.
     @Test func blockHasOnePlaceWhoeverWritesFirst() throws {
         let base = base()

@@ -80,6 +80,7 @@ import Testing
         let terminal: PseudoTerminal
         do {
             let pipe = try SystemCall.pipe()
+            defer { withExtendedLifetime(pipe) {} }
             terminal = try PseudoTerminal(
                 bench.tool.path, ["mkfs", bench.file("disk.img"), "--size", "64M", "--from-tar", "-"],
                 input: pipe.reading.rawValue, output: bench.file("result"))

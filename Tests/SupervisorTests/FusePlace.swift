@@ -22,6 +22,7 @@ final class FusePlace {
         let reading: SharedDescriptor
         do {
             let pipe = try SystemCall.pipe()
+            defer { withExtendedLifetime(pipe) {} }
             reading = pipe.reading
             let plan = ProcessPlan(
                 executable: program.rawValue,
@@ -32,6 +33,7 @@ final class FusePlace {
         }
         pid = process.processID
         // The end instead of a word: it can't be.
+        defer { withExtendedLifetime(reading) {} }
         guard let bytes = try SystemCall.receiveSome(reading.rawValue), !bytes.isEmpty else { throw Errno.notPermitted }
     }
 

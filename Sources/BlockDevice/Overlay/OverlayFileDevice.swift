@@ -89,13 +89,17 @@ public final class OverlayFileDevice: BlockDevice {
         return (0..<block.byteCount).allSatisfy { unsafe bytes.unsafeLoad(fromByteOffset: $0, as: UInt8.self) == 0 }
     }
 
-    /// Of the start of the base, where partition tables and headers of file systems are: a base that was written meanwhile,
-    /// although there is an overlay, is found by that.
+    /// Of the start of the base and of each partition, where tables and headers of file systems are: a base that was written
+    /// meanwhile, although there is an overlay, is found by that.
     private static func fingerprint(of base: any BlockDevice) throws(BlockDeviceError) -> UInt64 {
-        let count = Int(min(base.byteCount, 2 << 20))
-        let buffer = AlignedBuffer(byteCount: count)
-        if count > 0 { try base.read(at: 0, into: buffer, 0..<count) }
-        return OverlayHash.hash(buffer.bytes, from: base.byteCount)
+        let buffer = AlignedBuffer(byteCount: 2 << 20)
+        var hash = base.byteCount
+        for start in [0] + (try PartitionTable.read(base)).map(\.offset) where start < base.byteCount {
+            let count = Int(min(base.byteCount - start, UInt64(buffer.byteCount)))
+            try base.read(at: start, into: buffer, 0..<count)
+            hash = OverlayHash.hash(buffer.bytes.extracting(first: count), from: hash)
+        }
+        return hash
     }
 
     private static func load(
@@ -123,7 +127,7 @@ public final class OverlayFileDevice: BlockDevice {
                 isUsed[place] = true
             }
         }
-        for (block, place) in unflushed.notes(upTo: unflushed.tail) {
+        for (block, place) in try unflushed.notes(upTo: unflushed.tail) {
             guard block < blockCount, let place = Int(exactly: place), place < placeCount else {
                 throw .unusable("the notes of what was not flushed are damaged")
             }
@@ -279,7 +283,7 @@ public final class OverlayFileDevice: BlockDevice {
         try flushing.withLock { _ throws(BlockDeviceError) in
             let end = unflushed.tail
             try file.flush()
-            let notes = unflushed.notes(upTo: end)
+            let notes = try unflushed.notes(upTo: end)
             guard !notes.isEmpty else { return }
             let bySegment = Dictionary(grouping: notes) { Int($0.place) / OverlayFormat.segmentBlocks }
             let table = AlignedBuffer(byteCount: OverlayFormat.blockBytes)

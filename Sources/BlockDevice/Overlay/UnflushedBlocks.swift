@@ -39,10 +39,12 @@ public final class UnflushedBlocks: Sendable {
     /// The number of the next note.
     var tail: UInt64 { memory.load64Acquiring(Self.tailOffset) }
 
-    /// The notes from `head` on; none if the memory makes no sense.
-    func notes(upTo end: UInt64) -> [(block: UInt64, place: UInt64)] {
+    /// The notes from `head` on. Throws `.unusable` if the memory makes no sense: what is noted there was acknowledged.
+    func notes(upTo end: UInt64) throws(BlockDeviceError) -> [(block: UInt64, place: UInt64)] {
         let start = head
-        guard end >= start, end - start <= UInt64(Self.capacity) else { return [] }
+        guard end >= start, end - start <= UInt64(Self.capacity) else {
+            throw .unusable("the notes of what was written to the overlay are damaged")
+        }
         return (start..<end).map { number in
             let offset = Self.offset(number)
             return (memory.load64(offset), memory.load64(offset + 8))
@@ -50,7 +52,7 @@ public final class UnflushedBlocks: Sendable {
     }
 
     /// Room for notes.
-    var room: Int { Self.capacity - Int(clamping: tail &- head) }
+    var room: Int { max(0, Self.capacity - Int(clamping: tail &- head)) }
 
     /// Adds a note; there must be room.
     func append(block: UInt64, place: Int) {

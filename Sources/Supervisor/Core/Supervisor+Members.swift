@@ -248,8 +248,9 @@ extension Supervisor {
             return
         }
         member.deathCount += 1
+        let isPlanned = member.configuration.settings.contains { $0.key == "crash-plan" }
         member.wasKilled =
-            end == .exited(ProtocolLimits.plannedCrashStatus)
+            isPlanned && end == .exited(ProtocolLimits.plannedCrashStatus)
             || !member.isAtFault && (cause != nil || end == .signaled(SIGKILL))
         log("\(member.name): \(cause?.text ?? end.description) (incarnation \(member.incarnation))")
         member.recovery = RecoveryTimeline(

@@ -16,6 +16,8 @@ enum FuseHelper {
         var words = ""
         do throws(Errno) {
             let (ours, theirs) = try SystemCall.socketPair()
+            // Descriptors close with their last use, and a number is none.
+            defer { withExtendedLifetime((ours, theirs)) {} }
             let ended: ProcessEnd
             (ended, words) = try run(
                 ["-o", options.joined(separator: ","), "--", request.mountpoint], socket: theirs.rawValue)
@@ -63,6 +65,7 @@ enum FuseHelper {
         let null = try SystemCall.open("/dev/null", O_RDWR)
         // A socket, as it is read without waiting: a helper's child could hold it open.
         let (ours, theirs) = try SystemCall.socketPair()
+        defer { withExtendedLifetime((ours, theirs)) {} }
         var plan = ProcessPlan(
             executable: program.rawValue, arguments: ["fusermount3"] + arguments,
             environment: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],

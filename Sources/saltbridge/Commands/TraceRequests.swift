@@ -38,6 +38,8 @@ struct TraceRequests: ParsableCommand {
     private static let interval: Int32 = 20
     /// Looks after which an unfinished event is given up: its writer is dead.
     private static let patience = 10
+    /// Events between two announcements that somebody traces: also a mount that is faster than the printing is traced on.
+    private static let batch = 1000
 
     func validate() throws {
         let known = Set(Opcode.allCases.map(\.name))
@@ -68,10 +70,12 @@ struct TraceRequests: ParsableCommand {
         try Console.flush()
         var stuck = 0
         var left = count ?? .max
+        var interval = Self.interval
         let wanted = wanted
         repeat {
             ring.attach()
-            scan: while left > 0 {
+            var isBehind = true
+            scan: for _ in 0..<Self.batch where left > 0 {
                 switch ring.next(&position, skipsUnfinished: stuck > Self.patience) {
                 case .event(let event):
                     stuck = 0
@@ -84,13 +88,16 @@ struct TraceRequests: ParsableCommand {
                     Console.warn("\(number) requests are missing here")
                 case .nothing:
                     stuck = 0
+                    isBehind = false
                     break scan
                 case .unfinished:
                     stuck += 1
+                    isBehind = false
                     break scan
                 }
             }
             try Console.flush()
-        } while left > 0 && !mount.client.hasEnded(milliseconds: Self.interval)
+            interval = isBehind ? 0 : Self.interval
+        } while left > 0 && !mount.client.hasEnded(milliseconds: interval)
     }
 }

@@ -125,5 +125,5 @@ enum ErrnoName {
     ]
 
     /// The name of a negated error number.
-    static func text(_ result: Int64) -> String { names[-result] ?? "errno \(-result)" }
+    static func text(_ result: Int64) -> String { names[0 &- result] ?? "errno \(0 &- result)" }
 }
