@@ -12,9 +12,15 @@ extension Supervisor {
             "pid": .count(processNumber()), "phase": .string("\(phase)"), "source": .string(configuration.source),
             "mountpoint": mount.map { .string($0.request.mountpoint) } ?? .null,
             "root": configuration.router?.settings.first { $0.key == "root" }.map { .string($0.value) } ?? .null,
-            "uptime_ms": .count((time - startedAt) / 1_000_000),
+            "uptime_ms": .count((time - startedAt) / 1_000_000), "files": .array(configuredFiles.map { .string($0) }),
             "processes": .array(members.map { memberJSON($0, time) }),
         ])
+    }
+
+    /// Paths that processes were configured with: images, overlays, passwords.
+    private var configuredFiles: [String] {
+        let values = members.flatMap { $0.configuration.settings.map(\.value) }
+        return Set(values.filter { $0.hasPrefix("/") }).sorted()
     }
 
     private func memberJSON(_ member: Member, _ time: UInt64) -> ControlJSON {

@@ -18,6 +18,12 @@ struct BugReport {
         for (index, mount) in mounts.enumerated() {
             redaction.add(mount.status["source"]?.string, as: "image-\(index + 1)")
             redaction.add(mount.mountpoint, as: "mount-\(index + 1)")
+            for (number, file) in (mount.status["files"]?.array ?? []).enumerated() {
+                redaction.add(file.string, as: "file-\(index + 1).\(number + 1)")
+            }
+        }
+        for (index, mountpoint) in HostChecks.deadMountpoints.enumerated() {
+            redaction.add(mountpoint, as: "dead-\(index + 1)")
         }
         redaction.addPerson()
         func add(_ name: String, _ text: String) { report.files.append((name, redaction.apply(text))) }

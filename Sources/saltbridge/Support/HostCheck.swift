@@ -215,9 +215,10 @@ enum HostChecks {
         return HostCheck(name: "open files", verdict: .good, found: "at most \(limit.rlim_max)")
     }
 
-    private static var deadMounts: HostCheck {
+    /// Where mounts are that nobody serves.
+    static var deadMountpoints: [String] {
         let lines = (text("/proc/self/mounts") ?? "").split(separator: "\n").map { $0.split(separator: " ") }
-        let dead = lines.filter { $0.count > 2 && $0[2] == "fuse.saltbridge" }.map { String($0[1]) }.filter { path in
+        return lines.filter { $0.count > 2 && $0[2] == "fuse.saltbridge" }.map { String($0[1]) }.filter { path in
             do throws(Errno) {
                 _ = try SystemCall.statusAt(AT_FDCWD, path)
                 return false
@@ -225,6 +226,10 @@ enum HostChecks {
                 return error == Errno(rawValue: ENOTCONN)
             }
         }
+    }
+
+    private static var deadMounts: HostCheck {
+        let dead = deadMountpoints
         guard dead.isEmpty else {
             return HostCheck(
                 name: "mounts", verdict: .limited, found: "\(dead.joined(separator: ", ")): nobody serves it any more",
