@@ -200,14 +200,16 @@ let package = Package(
         tests(
             "Display",
             [
-                "DisplayScheme", "SchemeKit", "SchemeProtocol", "Supervisor", "Sandbox", "Platform", "CPNG",
-                systemPackage,
+                "DisplayScheme", "SchemeKit", "SchemeProtocol", "Supervisor", "Sandbox", "TestSupport", "Platform",
+                "CPNG", systemPackage,
             ]),
         .executableTarget(
             name: "fake-scheme", dependencies: ["Sandbox", "SchemeTransport", "SchemeProtocol", "Platform"],
             path: "Tests/FakeScheme", swiftSettings: common,
             linkerSettings: [.unsafeFlags(["-static-executable"])]),
-        tests("Supervisor", ["Supervisor", "Sandbox", "SchemeTransport", "SchemeProtocol", "Platform", systemPackage]),
+        tests(
+            "Supervisor",
+            ["Supervisor", "Sandbox", "SchemeTransport", "SchemeProtocol", "TestSupport", "Platform", systemPackage]),
         tests(
             "Simulation",
             ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform", "TestSupport", systemPackage]),

@@ -2,6 +2,7 @@ import CPNG
 import Glibc
 import Platform
 import SchemeKit
+import TestSupport
 import Testing
 
 @testable import DisplayScheme
@@ -115,7 +116,7 @@ func decodePNG(_ file: [UInt8]) throws -> (width: Int, height: Int, pixels: [UIn
 
 /// Pixels that look like nothing else, opaque.
 func testPixels(_ count: Int, seed: UInt64) -> [UInt32] {
-    var random = Random(seed)
+    var random = SplitMix(seed: seed)
     return (0..<count).map { _ in 0xff00_0000 | UInt32(truncatingIfNeeded: random.next()) & 0xff_ffff }
 }
 

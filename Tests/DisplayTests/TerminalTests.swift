@@ -1,4 +1,5 @@
 import Platform
+import TestSupport
 import Testing
 
 @testable import DisplayScheme
@@ -100,7 +101,7 @@ struct TerminalTests {
     }
 
     @Test(arguments: 0..<20) func noBytesTrap(_ seed: UInt64) {
-        var random = Random(seed)
+        var random = SplitMix(seed: seed)
         var terminal = TextTerminal(columns: Int(random.next() % 12) + 1, rows: Int(random.next() % 6) + 1)
         let alphabet = Array("\u{1b}\u{1b}[[;?019HJKLMPX@ABCDGSTrmhlnbgsuc()#8\n\r\t\u{8}aé漢Z78ED".utf8)
         for _ in 0..<20_000 {
@@ -134,18 +135,5 @@ struct TerminalTests {
         #expect((8..<16).allSatisfy { pixels[$0, 14] == red && pixels[$0, 13] == TerminalPalette.background })
         #expect((16..<24).allSatisfy { x in (0..<16).allSatisfy { pixels[x, $0] == TerminalPalette.foreground } })
         #expect(ConsoleFont.has(0xe9) && ConsoleFont.has(0x2500) && ConsoleFont.has(0x20ac) && !ConsoleFont.has(0x6f22))
-    }
-}
-
-/// A generator that one seed determines (splitmix64).
-struct Random {
-    private var state: UInt64
-    init(_ seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

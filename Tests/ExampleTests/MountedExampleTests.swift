@@ -43,11 +43,15 @@ struct MountedExampleTests {
             names.append("pycounter")
         }
         let mounted = try saltbridge.run(["mount", image, mount] + options, in: folder)
-        #expect(mounted.status == 0, "\(mounted.errors)")
+        try #require(mounted.status == 0, "\(mounted.errors)")
         defer { _ = try? saltbridge.run(["unmount", "--lazy", mount], in: folder) }
         for name in names {
             let place = "\(mount)/\(name)"
-            while try shell("cat \(place)/count", in: folder).text != "0\n" { usleep(20_000) }
+            while try shell("cat \(place)/count", in: folder).text != "0\n" {
+                let status = try saltbridge.run(["status", mount, "--json"], in: folder)
+                try #require(status.status == 0 && !status.text.contains("offline"), "\(status.text) \(status.errors)")
+                usleep(20_000)
+            }
             #expect(try shell("ls \(place)", in: folder).lines == ["count", "ticks"])
             #expect(try shell("echo tick > \(place)/count && cat \(place)/count", in: folder).text == "1\n")
             // A reader waits, the process dies meanwhile, and the tick comes after.

@@ -9,7 +9,7 @@ import Testing
 @Suite(.enabled(if: mountObstacle == nil, mountObstacle))
 struct DiskFaultTests {
     private func contents(_ number: Int, _ count: Int) -> [UInt8] {
-        var random = SplitMix(UInt64(number))
+        var random = SplitMix(seed: UInt64(number))
         return (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next()) }
     }
 

@@ -6,6 +6,7 @@ import RedoxFS
 import Sandbox
 import Supervisor
 import SystemPackage
+import TestSupport
 import Testing
 
 /// Why mounts can't be tested here, or nil.
@@ -14,6 +15,9 @@ let mountObstacle: Comment? = {
     if geteuid() != 0 { return "these tests kill processes of a mount of root's" }
     return nil
 }()
+
+/// Why the deaths of routers can't be tested here, or nil.
+let routerObstacle: Comment? = LinuxKernel.routerObstacle.map { Comment(rawValue: $0) }
 
 /// A whole system on an image of its own: supervisor, router, disk and file as processes in their sandboxes, mounted in a
 /// temporary folder.
@@ -61,6 +65,8 @@ final class MountedSystem {
         configuration.policy.freeDeaths = 1_000_000
         configuration.policy.deathLimit = 1_000_000
         configuration.policy.failedStartLimit = 1_000_000
+        // A loaded machine keeps a server from its requests for long; that is not what these tests look for.
+        configuration.limits.idle = 60_000_000_000
         change(&configuration)
         var launch = SupervisorLaunch(program: try Self.program("saltbridge-supervisor"))
         launch.log = SharedDescriptor(try SystemCall.open("\(folder)/log", O_CREAT | O_WRONLY | O_APPEND, mode: 0o600))

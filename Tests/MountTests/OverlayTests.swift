@@ -5,6 +5,7 @@ import Platform
 import Supervisor
 import Synchronization
 import SystemPackage
+import TestSupport
 import Testing
 
 /// An image that is mounted with an overlay is never written, and nothing that was acknowledged is lost with the disk's process.
@@ -35,7 +36,7 @@ struct OverlayTests {
         let thread = try spawnThread(name: "workload") {
             while !isDone.load(ordering: .relaxed), workload.failures.withLock({ $0.isEmpty }) { workload.round() }
         }
-        var random = SplitMix(seed)
+        var random = SplitMix(seed: seed)
         for _ in 0..<15 {
             usleep(UInt32(random.next() % 60_000))
             if let pid = try system.pid("disk"), pid > 1 { kill(pid, SIGKILL) }

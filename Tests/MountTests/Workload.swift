@@ -1,6 +1,7 @@
 import Glibc
 import Platform
 import SystemPackage
+import TestSupport
 
 /// What an application does: files written, synced, renamed, linked, appended to, cut, mapped, removed while open, read back with
 /// every byte checked.
@@ -13,7 +14,7 @@ final class Workload: @unchecked Sendable {
 
     init(_ root: String, seed: UInt64) {
         self.root = root
-        random = SplitMix(seed ^ 0x5555)
+        random = SplitMix(seed: seed ^ 0x5555)
     }
 
     private func fail(_ what: String) {
@@ -22,7 +23,7 @@ final class Workload: @unchecked Sendable {
     }
 
     private func contents(_ count: Int) -> [UInt8] {
-        var random = SplitMix(random.next())
+        var random = SplitMix(seed: random.next())
         var result: [UInt8] = []
         result.reserveCapacity(count + 8)
         while result.count < count {

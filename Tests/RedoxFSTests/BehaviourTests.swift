@@ -1,6 +1,7 @@
 import BlockDevice
 import DiskFormat
 import FileSystemCheck
+import TestSupport
 import Testing
 
 @testable import RedoxFS

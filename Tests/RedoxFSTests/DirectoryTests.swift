@@ -1,5 +1,6 @@
 import BlockDevice
 import DiskFormat
+import TestSupport
 import Testing
 
 @testable import RedoxFS

@@ -2,6 +2,7 @@ import BlockDevice
 import DiskFormat
 import FileSystemCheck
 import Glibc
+import TestSupport
 import Testing
 
 @testable import RedoxFS

@@ -31,7 +31,10 @@ import Testing
     }
 
     /// The same for a mount of an ordinary user.
-    @Test(.enabled(if: geteuid() == 0 && SystemCall.exists("/usr/bin/setpriv")), arguments: [true, false])
+    @Test(
+        .enabled(
+            if: geteuid() == 0 && SystemCall.exists("/usr/bin/setpriv"),
+            "only root can become another user, with /usr/bin/setpriv"), arguments: [true, false])
     func nothingEscapesFromAnOrdinaryUsersSandbox(strict: Bool) throws {
         let result = try EscapeRun.asOrdinaryUser(strict: strict)
         #expect(result.escaped == [])

@@ -35,6 +35,9 @@ struct ViewDisplay: ParsableCommand {
             throw ToolFailure("\(mountpoint) was mounted without display.\(key.dropLast())")
         }
         let address = String(line.dropFirst(4))
+        guard !web || !address.hasPrefix("/") else {
+            throw ToolFailure("the page is served at the Unix socket \(address), which browsers can't open")
+        }
         let target = web ? "http://\(address)/" : address.hasPrefix("/") ? address : Self.doubled(address)
         if self.print {
             Swift.print(target)

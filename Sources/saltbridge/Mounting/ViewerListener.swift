@@ -17,10 +17,32 @@ enum ViewerListener {
             }
         }
         do throws(Errno) {
-            guard let place else { return try SystemCall.listen(atPath: address) }
+            guard let place else { return try listen(atPath: address) }
             return try listen(place)
         } catch {
             throw ToolFailure("cannot listen on \(address): \(error)")
+        }
+    }
+
+    /// The file of a socket stays when a mount ends: where nobody listens any more, the new socket takes its place.
+    private static func listen(atPath path: String) throws(Errno) -> SharedDescriptor {
+        do throws(Errno) {
+            return try SystemCall.listen(atPath: path)
+        } catch {
+            guard error == .addressInUse, isAbandoned(path) else { throw error }
+        }
+        _ = unsafe unlink(path)
+        return try SystemCall.listen(atPath: path)
+    }
+
+    private static func isAbandoned(_ path: String) -> Bool {
+        do throws(Errno) {
+            // A connection to a plain file is refused, too.
+            guard try SystemCall.statusAt(AT_FDCWD, path).st_mode & S_IFMT == S_IFSOCK else { return false }
+            _ = try SystemCall.connect(toPath: path)
+            return false
+        } catch {
+            return error == .connectionRefused
         }
     }
 
