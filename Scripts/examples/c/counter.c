@@ -407,11 +407,12 @@ static int receive(struct message *m) {
     struct iovec part = {m->bytes, sizeof m->bytes};
     char space[CMSG_SPACE(sizeof m->descriptors)];
     struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+    // Nothing of the message before, which was handled.
+    m->descriptor_count = 0;
     ssize_t size = recvmsg(CONTROL, &header, MSG_CMSG_CLOEXEC);
     if (size == 0 || (size < 0 && errno != EINTR && errno != EAGAIN)) exit(0);
     if (size < 0) return 0;
     m->size = (size_t)size;
-    m->descriptor_count = 0;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&header); c != NULL; c = CMSG_NXTHDR(&header, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
         m->descriptor_count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
@@ -477,6 +478,19 @@ static int is_sealed(int descriptor, uint64_t size, int seals) {
            fstat(descriptor, &status) == 0 && (uint64_t)status.st_size == size;
 }
 
+static struct sb_geometry geometry_at(const uint8_t *g) {
+    return (struct sb_geometry){
+        (uint32_t)get(g, 4), (uint32_t)get(g + 4, 4), (uint32_t)get(g + 8, 4), (uint32_t)get(g + 12, 4), (uint32_t)get(g + 16, 4),
+    };
+}
+
+// Whether a request memory says itself that it is one, of this version and geometry.
+static int is_request_memory(const uint8_t *memory, struct sb_geometry geometry) {
+    struct sb_geometry found = geometry_at(memory + SB_HEADER_GEOMETRY);
+    return get(memory, 8) == SB_REQUEST_MAGIC && load32(memory + SB_HEADER_VERSION) == SB_VERSION &&
+           memcmp(&found, &geometry, sizeof found) == 0;
+}
+
 static struct channel *find(uint32_t number) {
     for (int i = 0; i < CHANNELS; i++) if (channels[i].is_used && channels[i].number == number) return &channels[i];
     return NULL;
@@ -496,12 +510,9 @@ static void detach(struct channel *c) {
     pthread_mutex_unlock(&lock);
 }
 
-static int attach(struct message *m, uint32_t number, uint32_t epoch) {
+static int attach_memories(struct message *m, uint32_t number, uint32_t epoch, int request, int reply) {
     const uint8_t *g = m->bytes + SB_CONTROL_GEOMETRY;
-    struct sb_geometry geometry = {
-        (uint32_t)get(g, 4), (uint32_t)get(g + 4, 4), (uint32_t)get(g + 8, 4), (uint32_t)get(g + 12, 4), (uint32_t)get(g + 16, 4),
-    };
-    int request = take_descriptor(m, "request"), reply = take_descriptor(m, "reply");
+    struct sb_geometry geometry = geometry_at(g);
     struct channel *c = find(number);
     if (c != NULL) detach(c);
     for (int i = 0; c == NULL && i < CHANNELS; i++) if (!channels[i].is_used) c = &channels[i];
@@ -511,6 +522,12 @@ static int attach(struct message *m, uint32_t number, uint32_t epoch) {
     struct sb_layout layout = sb_layout_of(geometry);
     if (!is_sealed(request, layout.request_memory_bytes, F_SEAL_FUTURE_WRITE) || !is_sealed(reply, layout.reply_memory_bytes, 0))
         return EINVAL;
+    uint8_t *memory = mmap(NULL, layout.request_memory_bytes, PROT_READ, MAP_SHARED, request, 0);
+    if (memory == MAP_FAILED) return ENOMEM;
+    if (!is_request_memory(memory, geometry)) {
+        munmap(memory, layout.request_memory_bytes);
+        return EINVAL;
+    }
     pthread_mutex_lock(&lock);
     memset(c, 0, sizeof *c);
     c->number = number;
@@ -518,12 +535,10 @@ static int attach(struct message *m, uint32_t number, uint32_t epoch) {
     c->geometry = geometry;
     c->layout = layout;
     c->bell = take_descriptor(m, "client-bell");
-    c->request = mmap(NULL, layout.request_memory_bytes, PROT_READ, MAP_SHARED, request, 0);
+    c->request = memory;
     c->reply = mmap(NULL, layout.reply_memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, reply, 0);
     c->parked = calloc(geometry.record_count, sizeof *c->parked);
-    close(request);
-    close(reply);
-    if (c->request == MAP_FAILED || c->reply == MAP_FAILED || c->parked == NULL) die("no memory");
+    if (c->reply == MAP_FAILED || c->parked == NULL) die("no memory");
     c->tail = load32(c->reply + SB_COMPLETION_TAIL);
     store64(c->reply, SB_REPLY_MAGIC);
     store32(c->reply + SB_HEADER_VERSION, SB_VERSION);
@@ -538,15 +553,35 @@ static int attach(struct message *m, uint32_t number, uint32_t epoch) {
     return 0;
 }
 
+static int attach(struct message *m, uint32_t number, uint32_t epoch) {
+    int request = take_descriptor(m, "request"), reply = take_descriptor(m, "reply");
+    int error = attach_memories(m, number, epoch, request, reply);
+    // What is mapped needs no descriptor any more.
+    if (request >= 0) close(request);
+    if (reply >= 0) close(reply);
+    return error;
+}
+
 // The client was replaced: its copy of the memory takes the place of the old one, at the same address.
 static int replace(struct message *m, struct channel *c) {
-    int request = take_descriptor(m, "request");
-    if (c == NULL || request < 0 || !is_sealed(request, c->layout.request_memory_bytes, F_SEAL_FUTURE_WRITE)) return EINVAL;
-    pthread_mutex_lock(&lock);
-    void *at = mmap(c->request, c->layout.request_memory_bytes, PROT_READ, MAP_SHARED | MAP_FIXED, request, 0);
-    pthread_mutex_unlock(&lock);
+    int request = take_descriptor(m, "request"), error = EINVAL;
+    if (request < 0) return error;
+    if (c != NULL && is_sealed(request, c->layout.request_memory_bytes, F_SEAL_FUTURE_WRITE)) {
+        size_t bytes = c->layout.request_memory_bytes;
+        uint8_t *memory = mmap(NULL, bytes, PROT_READ, MAP_SHARED, request, 0);
+        if (memory == MAP_FAILED) {
+            error = ENOMEM;
+        } else if (!is_request_memory(memory, c->geometry)) {
+            munmap(memory, bytes);
+        } else {
+            pthread_mutex_lock(&lock);
+            if (mremap(memory, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, c->request) == MAP_FAILED) die("no memory");
+            error = 0;
+            pthread_mutex_unlock(&lock);
+        }
+    }
     close(request);
-    return at == MAP_FAILED ? ENOMEM : 0;
+    return error;
 }
 
 static void handle(struct message *m) {
