@@ -188,16 +188,20 @@ import Testing
         #expect(try number(client) == "\((Int(before.dropLast()) ?? -2) + 1)\n")
     }
 
-    /// Descriptors that could be cut off under the server, or be no memory at all, are refused.
+    /// Descriptors that could be cut off under the server, or be no memory at all, or none that a client has made, are refused.
     @Test(arguments: ExampleScheme.runnable)
     func unsealedMemoryIsRefused(_ example: ExampleScheme) throws {
         let folder = try TemporaryDirectory()
         let (peer, _) = try example.start(folder)
         let channel = try ChannelClient(.small, name: "example")
         let null = SharedDescriptor(try SystemCall.open("/dev/null", 2))
+        // Sealed as it must be, but nothing is in it.
+        let empty = SharedDescriptor(
+            try SharedMemory.create(name: "empty", byteCount: ChannelLayout(.small).requestMemoryBytes))
+        try SharedMemory.addSeals(empty.rawValue, [.futureWrite, .seal])
         for (request, reply) in [
             (channel.replyDescriptor, channel.replyDescriptor), (null, channel.replyDescriptor),
-            (channel.requestDescriptor, null),
+            (channel.requestDescriptor, null), (empty, channel.replyDescriptor),
         ] {
             #expect(throws: PeerError.self) {
                 try peer.attach(geometry: .small, request: request, reply: reply)

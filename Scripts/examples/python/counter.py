@@ -72,6 +72,13 @@ class Memory:
     def store64(self, at, value):
         self.words64[at // 8] = value
 
+    def must_be_request_memory(self, geometry):
+        """Magic, version and geometry in the memory itself: against mix-ups, not against malice."""
+        told = bytes(self.bytes[SB_HEADER_GEOMETRY : SB_HEADER_GEOMETRY + 20])
+        if self.load64(0) != SB_REQUEST_MAGIC or self.load32(SB_HEADER_VERSION) != SB_VERSION or told != geometry[:20]:
+            self.unmap()
+            raise ValueError("not a request memory of this geometry")
+
     def unmap(self):
         for view in (self.words32, self.words64, self.bytes):
             view.release()
@@ -293,7 +300,9 @@ class Channel:
     def __init__(self, server, number, epoch, geometry, request, reply, bell):
         self.server, self.number, self.epoch, self.bell = server, number, epoch, bell
         self.layout = Layout(struct.unpack_from("<5I", geometry))
+        self.geometry = bytes(geometry)
         self.request = Memory(request, self.layout.request_size, False, F_SEAL_FUTURE_WRITE)
+        self.request.must_be_request_memory(self.geometry)
         self.reply = Memory(reply, self.layout.reply_size, True)
         self.parked, self.is_stopping, self.head = [], False, 0
         memory = self.reply
@@ -509,11 +518,14 @@ class Server:
 
     def replace(self, message):
         channel = self.channels[message.channel]
+        given = message.descriptors[b"request"]
+        # Looked into before it takes the place of the old one.
+        probe = Memory(given, channel.layout.request_size, False, F_SEAL_FUTURE_WRITE)
+        probe.must_be_request_memory(channel.geometry)
+        probe.unmap()
         with self.lock:
             old = channel.request
-            channel.request = Memory(
-                message.descriptors[b"request"], channel.layout.request_size, False, F_SEAL_FUTURE_WRITE, at=old.address
-            )
+            channel.request = Memory(given, channel.layout.request_size, False, F_SEAL_FUTURE_WRITE, at=old.address)
 
     def handle(self, message):
         failure = 0
