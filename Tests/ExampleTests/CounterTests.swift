@@ -188,7 +188,8 @@ import Testing
         #expect(try number(client) == "\((Int(before.dropLast()) ?? -2) + 1)\n")
     }
 
-    /// Descriptors that could be cut off under the server, or be no memory at all, or none that a client has made, are refused.
+    /// Descriptors that could be cut off under the server, or be no memory at all, or nothing that a client has made, are
+    /// refused.
     @Test(arguments: ExampleScheme.runnable)
     func unsealedMemoryIsRefused(_ example: ExampleScheme) throws {
         let folder = try TemporaryDirectory()

@@ -151,7 +151,8 @@ struct SystemTests {
     }()
 
     /// mount(8) finds the helper in /sbin: made visible there in a mount namespace of its own.
-    @Test(.enabled(if: SystemTests.overlayObstacle == nil, SystemTests.overlayObstacle)) func mountOfTheSystemAndFstab() throws {
+    @Test(.enabled(if: SystemTests.overlayObstacle == nil, SystemTests.overlayObstacle))
+    func mountOfTheSystemAndFstab() throws {
         let mount = try ToolMount()
         let script = """
             set -e
