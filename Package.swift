@@ -152,7 +152,9 @@ let package = Package(
         // Tests.
         .target(
             name: "TestSupport",
-            dependencies: ["BlockDevice", "BlockCodec", "DiskFormat", "Platform", "CZstd", "CCrypto", systemPackage],
+            dependencies: [
+                "BlockDevice", "BlockCodec", "DiskFormat", "Platform", "CLinux", "CZstd", "CCrypto", systemPackage,
+            ],
             path: "Tests/TestSupport",
             swiftSettings: common),
         tests("Platform", ["Platform", "TestSupport"]),

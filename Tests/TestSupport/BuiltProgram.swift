@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Platform
 import SystemPackage
@@ -49,7 +50,7 @@ public struct BuiltProgram: Sendable {
         unsafe posix_spawn_file_actions_addopen(&actions, 1, names[1], O_WRONLY | O_CREAT, 0o600)
         unsafe posix_spawn_file_actions_addopen(&actions, 2, names[2], O_WRONLY | O_CREAT, 0o600)
         // What other tests have open at the moment would keep their mounts busy.
-        unsafe posix_spawn_file_actions_addclosefrom_np(&actions, 3)
+        unsafe clinux_spawn_close_from(&actions, 3)
         var attributes = posix_spawnattr_t()
         unsafe posix_spawnattr_init(&attributes)
         defer { unsafe posix_spawnattr_destroy(&attributes) }

@@ -6,6 +6,7 @@
 #include <linux/landlock.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mount.h>
@@ -166,6 +167,10 @@ int clinux_connect_unix(const char *path) {
         return -1;
     }
     return socket_number;
+}
+
+int clinux_spawn_close_from(void *actions, int first) {
+    return posix_spawn_file_actions_addclosefrom_np(actions, first);
 }
 
 int clinux_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }

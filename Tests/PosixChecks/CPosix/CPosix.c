@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+int posix_close_from(void *actions, int first) { return posix_spawn_file_actions_addclosefrom_np(actions, first); }
 int posix_become_user(uid_t uid, gid_t gid) {
     if (uid != 0 && syscall(SYS_setgroups, 0, 0) != 0) return -1;
     if (uid == 0 && syscall(SYS_setresuid, -1, 0, -1) != 0) return -1;

@@ -157,7 +157,7 @@ let contentChecks: [PosixCheck] = [
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addclosefrom_np(&actions, 3)
+        posix_close_from(&actions, 3)
         let script = "for i in $(seq \(each)); do printf '%s\\n' $0$i; done >> '\(at["f"])'"
         for child in 0..<children {
             var id: pid_t = 0

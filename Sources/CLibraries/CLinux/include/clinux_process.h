@@ -36,6 +36,8 @@ int clinux_landlock_allow_port(int ruleset, uint64_t access, uint64_t port);
 int clinux_listen_unix(const char *path);
 int clinux_connect_unix(const char *path);
 int clinux_accept(int listener);
+// Adds to a posix_spawn_file_actions_t: descriptors from the first on are closed. Returns an error number.
+int clinux_spawn_close_from(void *actions, int first);
 int clinux_peer_user(int socket_number, unsigned *user);
 // Sends what there is room for; never SIGPIPE.
 long clinux_send_some(int socket_number, const void *bytes, size_t count);

@@ -18,6 +18,8 @@ int posix_allocate(int descriptor, int mode, off_t offset, off_t length);
 ssize_t posix_copy_range(int from, off_t *source, int to, off_t *target, size_t length);
 // Makes the file system durable that the descriptor lies in.
 int posix_sync_file_system(int descriptor);
+// Adds to a posix_spawn_file_actions_t: descriptors from the first on are closed.
+int posix_close_from(void *actions, int first);
 
 extern const int posix_punch_hole, posix_zero_range, posix_keep_size, posix_collapse_range, posix_seek_data,
     posix_seek_hole, posix_tmpfile, posix_direct, posix_path, posix_ofd_setlk, posix_ofd_getlk;
