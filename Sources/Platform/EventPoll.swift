@@ -16,6 +16,10 @@ public struct PollEvents: OptionSet, Sendable {
     public static let error = PollEvents(rawValue: 0x008)
     /// The other side is gone; always reported.
     public static let hangUp = PollEvents(rawValue: 0x010)
+    /// The other side sends no more.
+    public static let peerClosed = PollEvents(rawValue: 0x2000)
+    /// Told once; then the descriptor has to be asked about again (`modify`).
+    public static let once = PollEvents(rawValue: 1 << 30)
 }
 
 /// Waits for many descriptors at once (epoll).

@@ -42,6 +42,8 @@ public struct CallContext {
     public var openedAfter: UInt64 = 0
     /// What the kernel may do with an opened file: set by open and create.
     public var opened: OpenedFlags = []
+    /// `NodeScheme.answered` is to be called when the answer is posted.
+    public var tellsWhenAnswered = false
     /// Nodes whose waiting calls should be tried again.
     public private(set) var wokenNodes: [UInt64] = []
 

@@ -1,6 +1,7 @@
 import Platform
 import SchemeProtocol
 import SchemeTransport
+import Synchronization
 import SystemPackage
 
 /// Turns requests into calls of a scheme, and their results into completions. One for all channels of a server.
@@ -28,6 +29,8 @@ public final class Dispatcher: Sendable {
     private let isSerial: Bool
     private let handleCalls = HandleCalls()
     private let parked = Locked(ParkedCalls())
+    /// Counts wake-ups.
+    private let wakes = Atomic<UInt64>(0)
     private let adoptions = Locked<[Adoption]>([])
     private let beforeCall: (@Sendable (IncomingRequest) -> Void)?
     private let points: CrashPoints?
@@ -87,6 +90,7 @@ public final class Dispatcher: Sendable {
         let request = taken.request
         var context = CallContext(request, channel: taken.server.number, handleCalls)
         defer { context.endHandleCall() }
+        let wakesBefore = wakes.load(ordering: .sequentiallyConsistent)
         do throws(Errno) {
             let outcome = try exclusively { () throws(Errno) in try perform(taken, scratch, &context) }
             let opened = context.opened.rawValue
@@ -96,9 +100,18 @@ public final class Dispatcher: Sendable {
                     value0: opened != 0 ? opened : outcome.value0,
                     value1: context.openedAfter != 0 ? context.openedAfter : outcome.value1)
             }
+            if context.tellsWhenAnswered {
+                try exclusively { () throws(Errno) in
+                    scheme.answered(request.entry.node, handle: request.entry.handle, &context)
+                }
+            }
         } catch .wouldBlock where mayPark(request) {
             if parked.withLock({ $0.park(taken) }) {
                 taken.server.park(request)
+                // Another thread may have woken the node after the call looked and before it was listed.
+                if wakes.load(ordering: .sequentiallyConsistent) != wakesBefore {
+                    return context.wokenNodes + [request.entry.node]
+                }
             } else {
                 taken.server.complete(request, result: interruption(taken))
             }
@@ -167,6 +180,7 @@ public final class Dispatcher: Sendable {
         var pending = nodes
         // Each attempt may wake further nodes; a node in the list twice finds nobody the second time.
         while let node = pending.popLast() {
+            wakes.add(1, ordering: .sequentiallyConsistent)
             for taken in parked.withLock({ $0.takeAll(node) }) { pending += attempt(taken, scratch) }
             for watch in parked.withLock({ $0.watches(node) }) { notify(watch) }
         }

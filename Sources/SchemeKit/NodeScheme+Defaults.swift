@@ -14,6 +14,7 @@ extension NodeScheme {
         throw .noSuchFileOrDirectory
     }
     public func forget(_ node: UInt64, count: UInt64) {}
+    public func answered(_ node: UInt64, handle: UInt64, _ context: inout CallContext) {}
     public func attributes(
         _ node: UInt64, handle: UInt64, _ context: inout CallContext
     ) throws(Errno) -> NodeAttributes { throw .noFunction }

@@ -163,6 +163,9 @@ public protocol NodeScheme: AnyObject, Sendable {
         into output: inout MutableRawSpan, _ context: inout CallContext
     ) throws(Errno) -> (result: Int64, count: Int)
 
+    /// The answer to a call that asked for this (`CallContext.tellsWhenAnswered`) is posted: whatever becomes of this process now,
+    /// the client has it.
+    func answered(_ node: UInt64, handle: UInt64, _ context: inout CallContext)
     /// A waiting call was cancelled: returns what it had done by then as its result (a short count), nil for EINTR.
     func cancelled(requestID: UInt64, channel: UInt32, node: UInt64) -> Int64?
     /// A channel ended: its client is gone for good, and with it the handles that came through it.

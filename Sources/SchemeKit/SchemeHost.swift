@@ -8,6 +8,7 @@ import SystemPackage
 public final class SchemeHost: Sendable {
     private let dispatcher = Locked<Dispatcher?>(nil)
     private let channels = Locked<[ChannelServer]>([])
+    private let heldHandler = Locked<(@Sendable (HeldAnswer) -> Void)?>(nil)
     let control: ControlSocket?
 
     let points: CrashPoints?
@@ -55,6 +56,38 @@ public final class SchemeHost: Sendable {
         try control?.send(ControlMessage(.hold), descriptors: [(name, descriptor)])
     }
 
+    /// Has the supervisor let go of a descriptor that it holds.
+    public func release(_ name: String) {
+        // Only a supervisor that is gone can't be told.
+        try? control?.send(ControlMessage(.hold, fields: [.init("drop", name)]))
+    }
+
+    /// Has the supervisor take the next caller of a listening socket that it holds, and hold it under a name. What came of it
+    /// is told by `onHeld`.
+    public func accept(from listener: String, as name: String) throws(ChannelError) {
+        try control?.send(
+            ControlMessage(.accept, fields: [.init("listener", listener), .init("name", name)]))
+    }
+
+    /// Called on the control loop's thread with the answers to `accept`.
+    public func onHeld(_ body: @escaping @Sendable (HeldAnswer) -> Void) { heldHandler.withLock { $0 = body } }
+
+    func held(_ received: ReceivedControl) {
+        let name = received.message.descriptorNames.first
+        let errno = Int32(truncatingIfNeeded: received.message.number)
+        heldHandler.withLock { $0 }?(
+            HeldAnswer(
+                listener: received.message["listener"] ?? "", name: name ?? "",
+                descriptor: name.flatMap { received.descriptor($0) }, errno: Errno(rawValue: errno)))
+    }
+
+    /// Whether a request that a scheme was given in this life or an earlier one still waits for its answer: an earlier one's comes
+    /// again. Only right when the channel's client has taken what the last incarnation had posted: in `adopt`,
+    /// `replayFinished` and later, of requests of earlier incarnations.
+    public func isOutstanding(_ requestID: UInt64, channel: UInt32) -> Bool {
+        channels.withLock { $0 }.first { $0.number == channel }?.isOutstanding(requestID) ?? false
+    }
+
     func set(_ dispatcher: Dispatcher) { self.dispatcher.withLock { $0 = dispatcher } }
 
     func add(_ channel: ChannelServer) { channels.withLock { $0.append(channel) } }
@@ -62,6 +95,18 @@ public final class SchemeHost: Sendable {
     func remove(_ channel: ChannelServer) { channels.withLock { $0.removeAll { $0 === channel } } }
 
     func allChannels() -> [ChannelServer] { channels.withLock { $0 } }
+}
+
+/// What came of `SchemeHost.accept`.
+public struct HeldAnswer: Sendable {
+    /// The listening socket's name.
+    public let listener: String
+    /// The name under which the caller is held; empty if there is none.
+    public let name: String
+    /// The caller's socket.
+    public let descriptor: SharedDescriptor?
+    /// Why there is no caller: EAGAIN if none has come.
+    public let errno: Errno
 }
 
 /// How a scheme is started: what the supervisor told it.
@@ -73,9 +118,11 @@ public struct SchemeStart: Sendable {
     /// Introductions to other schemes.
     public let connector: SchemeConnector
     private let received: ReceivedControl
+    private let held: [ReceivedControl]
 
-    init(_ received: ReceivedControl, host: SchemeHost, connector: SchemeConnector) {
+    init(_ received: ReceivedControl, held: [ReceivedControl] = [], host: SchemeHost, connector: SchemeConnector) {
         self.received = received
+        self.held = held
         self.host = host
         self.connector = connector
         incarnation = UInt32(truncatingIfNeeded: received.message.number)
@@ -97,7 +144,16 @@ public struct SchemeStart: Sendable {
     public var settings: [ControlMessage.Field] { received.message.fields }
 
     /// An inherited descriptor; nil if it isn't there.
-    public func descriptor(_ name: String) -> SharedDescriptor? { received.descriptor(name) }
+    public func descriptor(_ name: String) -> SharedDescriptor? {
+        if let found = received.descriptor(name) { return found }
+        for message in held { if let found = message.descriptor(name) { return found } }
+        return nil
+    }
+
+    /// The names of all inherited descriptors.
+    public var descriptorNames: [String] {
+        received.message.descriptorNames + held.flatMap(\.message.descriptorNames)
+    }
 
     /// An inherited descriptor as the caller's own: a second number for the same open file.
     public func ownedDescriptor(_ name: String) throws(SchemeStartError) -> OwnedDescriptor {
@@ -111,7 +167,7 @@ public struct SchemeStart: Sendable {
 
     /// An inherited descriptor that must be there.
     public func requiredDescriptor(_ name: String) throws(SchemeStartError) -> SharedDescriptor {
-        guard let descriptor = received.descriptor(name) else { throw .missingDescriptor(name) }
+        guard let descriptor = descriptor(name) else { throw .missingDescriptor(name) }
         return descriptor
     }
 }

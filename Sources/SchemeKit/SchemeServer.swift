@@ -85,7 +85,14 @@ public final class SchemeServer: Sendable {
         let incarnation = UInt32(truncatingIfNeeded: first.message.number)
         let points = CrashPoints(plan: first.message["crash-plan"], incarnation: incarnation)
         let host = SchemeHost(control: socket, points: points)
-        let start = SchemeStart(first, host: host, connector: SchemeConnector(socket))
+        var held: [ReceivedControl] = []
+        for _ in 0..<(first.message["held"].flatMap { Int($0) } ?? 0) {
+            guard let next = try socket.receive(), next.message.kind == .held else {
+                throw SchemeStartError.noConfiguration
+            }
+            held.append(next)
+        }
+        let start = SchemeStart(first, held: held, host: host, connector: SchemeConnector(socket))
         self.socket = socket
         self.start = start
         self.workers = max(1, min(workers, ProtocolLimits.maximumWorkers))
@@ -147,6 +154,7 @@ public final class SchemeServer: Sendable {
                 detach(message.channel); return []
             }
         case .serverChanged: start.connector.serverChanged(message)
+        case .held: start.host.held(received)
         case .set:
             try answer(message) { () throws(ChannelError) in
                 do throws(Errno) {

@@ -32,10 +32,17 @@ public struct ControlKind: RawRepresentable, Hashable, Sendable {
     public static let set = ControlKind(rawValue: 11)
     /// To a server: tell the settings and figures that it has; answered by `done` with fields.
     public static let get = ControlKind(rawValue: 12)
-    /// Process to supervisor: keep these descriptors for my next incarnation under their names; a name without one is dropped.
+    /// Process to supervisor: keep these descriptors for my next incarnation under their names; those named by fields `drop` are let go.
     public static let hold = ControlKind(rawValue: 13)
     /// Process to supervisor: a line for the log (field `message`).
     public static let log = ControlKind(rawValue: 14)
+    /// Supervisor to process: descriptors that are held for it, by name. After `configure`, whose field `held` says how many such
+    /// messages follow at once; later as the answer to `accept`, with the field `listener`, and `number` the errno if there is
+    /// no descriptor.
+    public static let held = ControlKind(rawValue: 15)
+    /// Process to supervisor: take the next caller of the held socket in the field `listener`, and hold it under the field
+    /// `name`. Who accepts is who holds: a caller is lost at no moment. Answered by `held`.
+    public static let accept = ControlKind(rawValue: 16)
 }
 
 /// Why bytes are no control message.

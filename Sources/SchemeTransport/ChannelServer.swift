@@ -275,6 +275,16 @@ public final class ChannelServer: @unchecked Sendable {
         if reply.load64(base) == UInt64(taken.tag) | UInt64(taken.entry.generation) << 32 { reply.store64(base + 8, 0) }
     }
 
+    /// Whether the client still waits for the answer to a request (tag, and generation from bit 32 on), as far as it knows: it
+    /// may not have taken what was posted just now.
+    public func isOutstanding(_ requestID: UInt64) -> Bool {
+        let tag = UInt32(truncatingIfNeeded: requestID)
+        guard let index = Untrusted(tag).index(below: layout.geometry.recordCount) else { return false }
+        let base = layout.requestRecords + index * ProtocolLimits.requestRecordBytes
+        return request.load32(base + 4) == UInt32(truncatingIfNeeded: requestID >> 32)
+            && request.load32Acquiring(base + Bookkeeping.state) == RecordState.submitted.rawValue
+    }
+
     // MARK: Answering
 
     /// The room for the reply: what the request gave, at least the 192 bytes of the reply record.

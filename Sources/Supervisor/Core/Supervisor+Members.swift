@@ -88,7 +88,6 @@ extension Supervisor {
         var fields = [ControlMessage.Field("scheme", member.name)]
         fields += member.configuration.settings.map { ControlMessage.Field($0.key, $0.value) }
         var descriptors = member.configuration.descriptors.map { (name: $0.name, descriptor: $0.descriptor.rawValue) }
-        descriptors += member.held.map { (name: $0.name, descriptor: $0.descriptor.rawValue) }
         if member.isRouter {
             fields.append(.init("adopt", "\(own.count)"))
             let visible = members.filter { !$0.isRouter && $0.configuration.isVisible }
@@ -97,9 +96,19 @@ extension Supervisor {
             descriptors.append((name: "supervisor", descriptor: statusMemory.descriptor.rawValue))
             descriptors.append((name: "trace", descriptor: traceMemory.rawValue))
         }
+        var held = member.held.map { (name: $0.name, descriptor: $0.descriptor.rawValue) }[...]
+        let limit = ProtocolLimits.maximumControlDescriptors
+        let room = max(0, limit - descriptors.count)
+        descriptors += held.prefix(room)
+        held = held.dropFirst(room)
+        if !held.isEmpty { fields.append(.init("held", "\((held.count + limit - 1) / limit)")) }
         try socket.send(
             ControlMessage(.configure, number: UInt64(member.incarnation), fields: fields), descriptors: descriptors,
             wait: false)
+        while !held.isEmpty {
+            try socket.send(ControlMessage(.held), descriptors: Array(held.prefix(limit)), wait: false)
+            held = held.dropFirst(limit)
+        }
         if member.isRouter {
             for channel in own {
                 let server = members[channel.server]

@@ -7,12 +7,15 @@ import SystemPackage
 extension Supervisor {
     /// Messages taken from one process before others are looked at.
     private static let messageBudget = 64
-    /// Descriptors kept for one process.
-    private static let heldLimit = 64
+    /// Descriptors kept for one process: as many as it may have itself.
+    private func heldLimit(_ member: Member) -> Int { Int(clamping: member.configuration.manifest.limits.descriptors) }
 
     /// Takes what a process has sent.
     func receiveMessages(_ member: Member) {
-        for _ in 0..<Self.messageBudget {
+        // What a dead process sent is all there will be: it is read to its end.
+        var budget = member.isDying ? Int.max : Self.messageBudget
+        while budget > 0 {
+            budget -= 1
             guard let control = member.control else { return }
             do throws(ChannelError) {
                 guard let received = try control.receive(wait: false) else { return }
@@ -35,6 +38,7 @@ extension Supervisor {
         case .failed, .done: answered(member, message)
         case .connect: connect(member, received)
         case .hold: hold(member, received)
+        case .accept: accept(member, message)
         case .log: log("\(member.name): \(message["message"] ?? "")")
         case .resumed: resumed(member, message)
         case .unmounted where member.isRouter: mountEnded()
@@ -131,7 +135,7 @@ extension Supervisor {
     private func hold(_ member: Member, _ received: ReceivedControl) {
         for name in received.message.descriptorNames {
             member.held.removeAll { $0.name == name }
-            if let descriptor = received.descriptor(name), member.held.count < Self.heldLimit {
+            if let descriptor = received.descriptor(name), member.held.count < heldLimit(member) {
                 member.held.append((name, descriptor))
             }
         }
@@ -139,6 +143,24 @@ extension Supervisor {
             member.held.removeAll { $0.name == field.value }
         }
         if received.message.id != 0 { send(ControlMessage(.done, id: received.message.id), to: member) }
+    }
+
+    /// Takes the next caller of a listening socket and holds it at once.
+    private func accept(_ member: Member, _ message: ControlMessage) {
+        guard let listener = message["listener"], let name = message["name"],
+            let socket = member.held.first(where: { $0.name == listener })?.descriptor
+        else { return }
+        var answer = ControlMessage(.held, fields: [.init("listener", listener)])
+        do throws(Errno) {
+            guard member.held.count < heldLimit(member) else { throw .tooManyOpenFiles }
+            guard let caller = try SystemCall.acceptInternet(socket.rawValue) else { throw .wouldBlock }
+            member.held.append((name, caller))
+            // A process that is dead already is told at its next start.
+            if !member.isDying { send(answer, to: member, descriptors: [(name, caller.rawValue)]) }
+        } catch {
+            answer.number = UInt64(UInt32(bitPattern: error.rawValue))
+            if !member.isDying { send(answer, to: member) }
+        }
     }
 
     // MARK: Recovery

@@ -1,0 +1,139 @@
+#define _GNU_SOURCE 1
+#include "clinux_network.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_storage storage;
+};
+
+static socklen_t encode(const struct clinux_address *from, union address *to) {
+    memset(to, 0, sizeof *to);
+    if (from->family == 4) {
+        to->v4.sin_family = AF_INET;
+        to->v4.sin_port = htons(from->port);
+        memcpy(&to->v4.sin_addr, from->bytes, 4);
+        return sizeof to->v4;
+    }
+    to->v6.sin6_family = AF_INET6;
+    to->v6.sin6_port = htons(from->port);
+    to->v6.sin6_scope_id = from->scope;
+    memcpy(&to->v6.sin6_addr, from->bytes, 16);
+    return sizeof to->v6;
+}
+
+static void decode(const union address *from, struct clinux_address *to) {
+    memset(to, 0, sizeof *to);
+    if (from->any.sa_family == AF_INET) {
+        to->family = 4;
+        to->port = ntohs(from->v4.sin_port);
+        memcpy(to->bytes, &from->v4.sin_addr, 4);
+    } else if (from->any.sa_family == AF_INET6) {
+        to->family = 6;
+        to->port = ntohs(from->v6.sin6_port);
+        to->scope = from->v6.sin6_scope_id;
+        memcpy(to->bytes, &from->v6.sin6_addr, 16);
+    }
+}
+
+int clinux_inet_socket(int family, int type, int protocol) {
+    return socket(family == 4 ? AF_INET : AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+}
+
+int clinux_inet_connect(int socket, const struct clinux_address *address) {
+    union address raw;
+    socklen_t length = encode(address, &raw);
+    return connect(socket, &raw.any, length);
+}
+
+int clinux_inet_bind(int socket, const struct clinux_address *address) {
+    union address raw;
+    socklen_t length = encode(address, &raw);
+    return bind(socket, &raw.any, length);
+}
+
+int clinux_inet_listen(int socket, int backlog) { return listen(socket, backlog); }
+
+int clinux_inet_accept(int socket) { return accept4(socket, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC); }
+
+int clinux_inet_name(int socket, int peer, struct clinux_address *address) {
+    union address raw;
+    socklen_t length = sizeof raw;
+    memset(&raw, 0, sizeof raw);
+    int result = peer ? getpeername(socket, &raw.any, &length) : getsockname(socket, &raw.any, &length);
+    if (result == 0) { decode(&raw, address); }
+    return result;
+}
+
+long clinux_inet_send(int socket, const void *bytes, size_t length) {
+    return send(socket, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+long clinux_inet_send_to(int socket, const void *bytes, size_t length, const struct clinux_address *address) {
+    union address raw;
+    socklen_t size = encode(address, &raw);
+    return sendto(socket, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL, &raw.any, size);
+}
+
+long clinux_inet_receive(int socket, void *bytes, size_t length, int peek) {
+    return recv(socket, bytes, length, MSG_DONTWAIT | (peek ? MSG_PEEK : 0));
+}
+
+long clinux_inet_receive_from(int socket, void *bytes, size_t length, struct clinux_address *address) {
+    union address raw;
+    socklen_t size = sizeof raw;
+    memset(&raw, 0, sizeof raw);
+    long result = recvfrom(socket, bytes, length, MSG_DONTWAIT, &raw.any, &size);
+    if (result >= 0) { decode(&raw, address); }
+    return result;
+}
+
+long clinux_inet_discard(int socket, size_t length) {
+    return recv(socket, NULL, length, MSG_DONTWAIT | MSG_TRUNC);
+}
+
+int clinux_inet_shutdown(int socket, int how) { return shutdown(socket, how); }
+
+int clinux_inet_set(int socket, int level, int name, int value) {
+    return setsockopt(socket, level, name, &value, sizeof value);
+}
+
+int clinux_inet_get(int socket, int level, int name, int *value) {
+    socklen_t length = sizeof *value;
+    return getsockopt(socket, level, name, value, &length);
+}
+
+int clinux_inet_counters(int socket, struct clinux_tcp_counters *counters) {
+    // The counters come by several calls: taken again until nothing moved between them.
+    for (int attempt = 0; attempt < 1000; attempt++) {
+        struct tcp_info before, after;
+        socklen_t length = sizeof before;
+        int unread = 0, unsent = 0;
+        memset(&before, 0, sizeof before);
+        memset(&after, 0, sizeof after);
+        if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &before, &length)) { return -1; }
+        if (ioctl(socket, SIOCINQ, &unread) || ioctl(socket, SIOCOUTQ, &unsent)) { return -1; }
+        length = sizeof after;
+        if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &after, &length)) { return -1; }
+        counters->acknowledged = after.tcpi_bytes_acked;
+        counters->received = after.tcpi_bytes_received;
+        counters->unread = (uint32_t)unread;
+        counters->unsent = (uint32_t)unsent;
+        counters->state = after.tcpi_state;
+        if (before.tcpi_bytes_acked == after.tcpi_bytes_acked &&
+            before.tcpi_bytes_received == after.tcpi_bytes_received && before.tcpi_state == after.tcpi_state) {
+            return 0;
+        }
+    }
+    errno = EAGAIN;
+    return -1;
+}
