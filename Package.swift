@@ -59,6 +59,7 @@ let package = Package(
         library("CArgon2", package: "libargon2", provider: "libargon2-dev"),
         .target(name: "CConsoleFont", path: "Sources/CLibraries/CConsoleFont"),
         library("CPNG", package: "libpng", provider: "libpng-dev"),
+        library("CCares", package: "libcares", provider: "libc-ares-dev"),
         library("CFuse3", package: "fuse3", provider: "libfuse3-dev"),
 
         // The file system.
@@ -93,6 +94,10 @@ let package = Package(
             "Disk",
             ["SchemeKit", "SchemeProtocol", "BlockDevice", "Sandbox", "Platform", systemPackage]),
         scheme("Pipe", ["SchemeKit", "SchemeProtocol", "Sandbox", "Platform", systemPackage]),
+        module(
+            "NetworkScheme",
+            ["SchemeKit", "SchemeProtocol", "SchemeTransport", "Platform", "CCares", systemPackage]),
+        scheme("Network", ["NetworkScheme", "SchemeKit", "Sandbox"]),
         scheme("Small", ["SchemeKit", "SchemeProtocol", "Sandbox", "Platform", systemPackage]),
 
         .executableTarget(
@@ -183,6 +188,7 @@ let package = Package(
             name: "scheme-peer",
             dependencies: ["SchemeKit", "SchemeTransport", "SchemeProtocol", "Platform", "CLinux", systemPackage],
             path: "Tests/SchemePeer", swiftSettings: common),
+        tests("NetworkScheme", ["NetworkScheme", "Platform"]),
         .target(
             name: "SchemeTestSupport",
             dependencies: ["SchemeKit", "SchemeTransport", "SchemeProtocol", "Platform", systemPackage],

@@ -90,6 +90,8 @@ extension Manifest {
     public static var network: Manifest {
         var manifest = Manifest(name: "network", systemCalls: [.base, .channels, .network, .files])
         manifest.namespaces = .all.subtracting(.network)
+        // A connection is a descriptor here and one with the supervisor.
+        manifest.limits.descriptors = 8192
         for path in ["/etc/resolv.conf", "/etc/hosts"] where SystemCall.exists(path) {
             manifest.binds.append(ReadOnlyBind(path: path, isDirectory: false))
             manifest.paths.append(PathRule(path, .read))

@@ -92,8 +92,17 @@ final class MountedSystem {
     }
 
     /// The number of a process.
-    func pid(_ name: String) throws -> Int32? {
-        try process(name)?["pid"]?.integer.flatMap { Int32(exactly: $0) }
+    func pid(_ name: String) throws -> Int32? { try Self.pid(name, client) }
+
+    /// The number of a process, asked over a connection of the caller's own.
+    ///
+    /// - Parameter isServing: nil unless it serves.
+    static func pid(_ name: String, _ client: ControlClient, isServing: Bool = false) throws -> Int32? {
+        let status = try client.ask(.make(["command": .string("status")]))
+        let found = status["status"]?["processes"]?.array.first {
+            $0["name"]?.string == name && (!isServing || $0["state"]?.string == "serving")
+        }
+        return found?["pid"]?.integer.flatMap { Int32(exactly: $0) }
     }
 
     /// Which start of a process is the last.

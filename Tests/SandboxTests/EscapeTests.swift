@@ -17,6 +17,14 @@ import Testing
         #expect(result.held.count > 60)
     }
 
+    /// The network scheme reaches a network, and nothing else.
+    @Test func onlyTheNetworkIsReachedWithTheNetworkGranted() throws {
+        let result = try EscapeRun.inside(strict: true, filter: .start, .network)
+        #expect(result.escaped.map { $0.split(separator: " ").first ?? "" } == ["connect-tcp"])
+        #expect(result.end == .exited(0))
+        #expect(result.held.count > 60)
+    }
+
     @Test func nothingEscapesBeforeTheStrictFilter() throws {
         let result = try EscapeRun.inside(strict: false, filter: .start)
         #expect(result.escaped == [])

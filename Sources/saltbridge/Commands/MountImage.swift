@@ -58,8 +58,24 @@ struct MountImage: ParsableCommand {
             valueName: "file"), completion: .file())
     var log: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Let the network scheme talk only to ADDRESS[/BITS][:PORT[-PORT]]; may be repeated.", valueName: "rule"))
+    var networkAllow: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "Never let the network scheme talk to ADDRESS[/BITS][:PORT[-PORT]]; may be repeated.", valueName: "rule"))
+    var networkDeny: [String] = []
+
+    @Flag(help: "Mount without the network scheme.")
+    var noNetwork = false
+
     func run() throws {
         var plan = MountPlan(image: image, mountpoint: mountpoint)
+        plan.networkAllow = networkAllow
+        plan.networkDeny = networkDeny
+        plan.hasNetwork = !noNetwork
         plan.root = root
         plan.isReadOnly = readOnly
         plan.overlay = overlay.overlay

@@ -23,6 +23,11 @@ struct MountPlan {
     var others: [(name: String, image: String)] = []
     /// Schemes beside the usual ones: their programs' names without "scheme-", or paths (see `SchemeDeclaration`).
     var extraSchemes: [String] = []
+    /// What the network scheme may and must not talk to: rules of `AccessRules`.
+    var networkAllow: [String] = []
+    var networkDeny: [String] = []
+    /// Whether there is a network scheme.
+    var hasNetwork = true
     /// Settings for single processes: `file.cache-bytes=67108864`, `router.write-back=0`.
     var settings: [(member: String, key: String, value: String)] = []
 
@@ -44,6 +49,9 @@ struct MountPlan {
         case "password-file", "password_file": passwordFile = value
         case "also": try take(other: value)
         case "scheme": extraSchemes.append(value)
+        case "network-allow": networkAllow.append(value)
+        case "network-deny": networkDeny.append(value)
+        case "no-network": hasNetwork = false
         default:
             // The last point: a scheme's own name can have one.
             if let point = parts[0].lastIndex(of: "."), !option.hasPrefix("x-") {
@@ -138,6 +146,15 @@ struct MountPlan {
             display.settings = [("uid", "\(getuid())"), ("gid", "\(getgid())")]
             try addViewers(&display)
             result.append(display)
+        }
+        if hasNetwork, let path = ProgramLocator.find("scheme-network") {
+            var member = MemberConfiguration(name: "network", executablePath: path, manifest: .network)
+            member.isEssential = false
+            member.settings = [
+                ("owner", "\(getuid()):\(getgid())"), ("allow", networkAllow.joined(separator: " ")),
+                ("deny", networkDeny.joined(separator: " ")),
+            ]
+            result.append(member)
         }
         for text in extraSchemes {
             let member = try SchemeDeclaration.member(text)

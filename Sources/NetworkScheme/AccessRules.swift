@@ -1,0 +1,106 @@
+import Platform
+import SystemPackage
+
+/// Which addresses may be talked to: `--network-allow` and `--network-deny`.
+///
+/// A rule is `ADDRESS[/BITS][:PORT[-PORT]]`; an IPv6 address with ports stands in brackets; `*` is any address. What a deny rule
+/// matches is refused; if there are allow rules, what none of them matches is refused, too.
+public struct AccessRules: Sendable {
+    /// One rule.
+    public struct Rule: Sendable, Equatable {
+        /// The first bytes of matching addresses; empty for any.
+        let bytes: [UInt8]
+        /// How many bits of them count.
+        let bits: Int
+        /// Ports that it is about.
+        let ports: ClosedRange<UInt16>
+
+        /// The rule in this text; nil if it is none.
+        public init?(_ text: String) {
+            var address = Substring(text)
+            var portText: Substring?
+            if address.hasPrefix("[") {
+                guard let end = address.firstIndex(of: "]") else { return nil }
+                let rest = address[address.index(after: end)...]
+                let inner = address[address.index(after: address.startIndex)..<end]
+                let parts = rest.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+                guard parts.count <= 2, parts[0].isEmpty || parts[0].hasPrefix("/") else { return nil }
+                if parts.count == 2 { portText = parts[1] }
+                address = Substring(inner + parts[0])
+            } else if address.count(where: { $0 == ":" }) == 1 {
+                let parts = address.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+                portText = parts[1]
+                address = parts[0]
+            }
+            guard let ports = Self.ports(portText) else { return nil }
+            self.ports = ports
+            if address.isEmpty || address == "*" {
+                bytes = []
+                bits = 0
+                return
+            }
+            let parts = address.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+            guard let base = SocketAddress(numeric: String(parts[0]), port: 0) else { return nil }
+            bytes = base.bytes
+            if parts.count == 2 {
+                guard let bits = Int(parts[1]), bits >= 0, bits <= base.bytes.count * 8 else { return nil }
+                self.bits = bits
+            } else {
+                bits = base.bytes.count * 8
+            }
+        }
+
+        private static func ports(_ text: Substring?) -> ClosedRange<UInt16>? {
+            guard let text, text != "*" else { return 0...UInt16.max }
+            let parts = text.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
+            guard let first = UInt16(parts[0]) else { return nil }
+            guard parts.count == 2 else { return first...first }
+            guard let last = UInt16(parts[1]), last >= first else { return nil }
+            return first...last
+        }
+
+        func matches(_ address: SocketAddress) -> Bool {
+            guard ports.contains(address.port) else { return false }
+            if bytes.isEmpty { return true }
+            guard address.bytes.count == bytes.count else { return false }
+            for index in 0..<bytes.count {
+                let rest = bits - index * 8
+                if rest <= 0 { break }
+                let mask: UInt8 = rest >= 8 ? 0xff : ~(0xff >> UInt8(rest))
+                if (address.bytes[index] ^ bytes[index]) & mask != 0 { return false }
+            }
+            return true
+        }
+    }
+
+    let allowed: [Rule]
+    let denied: [Rule]
+
+    /// Rules from lists separated by spaces or semicolons; throws the rule that is none.
+    public init(allow: String = "", deny: String = "") throws(BadRule) {
+        allowed = try Self.parse(allow)
+        denied = try Self.parse(deny)
+    }
+
+    /// A text that is no rule.
+    public struct BadRule: Error, Equatable {
+        /// The text.
+        public let text: String
+    }
+
+    private static func parse(_ text: String) throws(BadRule) -> [Rule] {
+        var rules: [Rule] = []
+        for part in text.split(whereSeparator: { $0 == " " || $0 == ";" }) {
+            guard let rule = Rule(String(part)) else { throw BadRule(text: String(part)) }
+            rules.append(rule)
+        }
+        return rules
+    }
+
+    /// Whether this address may be used. An IPv4 address is the same in either form.
+    public func allows(_ address: SocketAddress) -> Bool {
+        let plain = address.unmapped
+        if denied.contains(where: { $0.matches(plain) }) { return false }
+        return allowed.isEmpty || allowed.contains { $0.matches(plain) }
+    }
+}

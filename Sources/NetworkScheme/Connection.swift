@@ -1,0 +1,84 @@
+import Platform
+import SchemeKit
+
+/// What epoll is asked and tells.
+typealias SocketEvents = Platform.PollEvents
+/// What who polls is told.
+typealias PollEvents = SchemeKit.PollEvents
+
+/// A handle: its number is only unique within its channel.
+struct HandleKey: Hashable {
+    let channel: UInt32
+    let handle: UInt64
+
+    init(channel: UInt32, handle: UInt64) {
+        self.channel = channel
+        self.handle = handle
+    }
+
+    init(_ context: CallContext, _ handle: UInt64) {
+        channel = context.channel
+        self.handle = handle
+    }
+}
+
+/// A request that waits for a caller.
+struct Waiter: Hashable {
+    let request: UInt64
+    let channel: UInt32
+    let node: UInt64
+}
+
+/// What this incarnation knows of a connection besides what lies in memory. Guarded by the scheme's lock.
+final class Connection {
+    let slot: Int
+    let serial: UInt64
+    let kind: ConnectionKind
+    var descriptor: SharedDescriptor?
+    /// Nodes whose calls may wait for it.
+    var nodes: Set<UInt64> = []
+    /// Handles of a numbered connection; without any it ends.
+    var handles: Set<HandleKey> = []
+    /// What is asked of epoll.
+    var armed: SocketEvents = []
+    var isWatched = false
+
+    // Connecting.
+    /// Sockets that are connecting, by the number of the attempt.
+    var candidates: [UInt64: SharedDescriptor] = [:]
+    var addresses: [SocketAddress] = []
+    var isResolving = false
+    /// This incarnation has begun, or gone on, to connect.
+    var hasBegun = false
+    var attemptCount: UInt64 = 0
+    /// When the next attempt begins, if none has succeeded.
+    var nextAttemptAt: UInt64?
+    var lastError = Errno.connectionRefused
+
+    // Transfer.
+    /// A read is between its look at the receive queue and the removal of what it answered.
+    var isAnswering = false
+    var answerCount = 0
+    /// Whether the counts below are right: after a death they are taken from the kernel.
+    var isSettled = false
+    /// Bytes of the stream taken out of the receive queue.
+    var consumed: UInt64 = 0
+    /// Bytes of the stream that the kernel took from us.
+    var accepted: UInt64 = 0
+    /// The write that has sent a part.
+    var writer: NetworkMemory.WriteMark?
+    /// Another write waits for that one.
+    var isWriterAwaited = false
+
+    // Listening.
+    /// Callers that nobody has opened yet.
+    var pending: [(name: SocketName, descriptor: SharedDescriptor)] = []
+    var waiters: [Waiter] = []
+    var isAccepting = false
+
+    init(slot: Int, serial: UInt64, kind: ConnectionKind) {
+        self.slot = slot
+        self.serial = serial
+        self.kind = kind
+    }
+}

@@ -1,0 +1,169 @@
+import Glibc
+import Platform
+import SchemeKit
+
+// Commands of `ctl`, one per write:
+//
+//     connect HOST:PORT        announce ADDRESS:PORT      (HOST!PORT, too)
+//     hangup                   shutdown read|write|both
+//     nodelay on|off           keepalive off|SECONDS      ttl N          timeout MILLISECONDS
+//     headers                  (udp) datagrams with the other side's address as their first line
+
+extension NetworkScheme {
+    /// What a file other than `data` reads.
+    func text(
+        _ role: NumberedFile, _ node: UInt64, _ handle: UInt64, _ context: inout CallContext
+    ) throws(Errno) -> String {
+        if case .name(let serial)? = NodeNumber(node), role == .status {
+            guard let name = memory.name(serial) else { throw .staleNFSFileHandle }
+            return try lookUp(node, handle, name.text, &context).map { "\($0.host)\n" }.joined()
+        }
+        let caller = context
+        return try state.withLock { state throws(Errno) in
+            let connection = try find(node, handle, caller, state)
+            let socket = connection.descriptor?.rawValue
+            switch role {
+            case .ctl: return "\(connection.slot)\n"
+            case .local:
+                guard let socket else { return "0.0.0.0:0\n" }
+                return "\(try SystemCall.localAddress(socket).unmapped)\n"
+            case .remote:
+                guard let socket, let peer = try? SystemCall.peerAddress(socket) else { return "0.0.0.0:0\n" }
+                return "\(peer.unmapped)\n"
+            case .status: return status(connection)
+            default: throw .badFileDescriptor
+            }
+        }
+    }
+
+    private func status(_ connection: Connection) -> String {
+        let failure = memory.failure(connection.slot)
+        if failure != 0 { return "Closed \(Errno(rawValue: failure))\n" }
+        switch memory.stage(connection.slot) {
+        case .idle: return "Closed\n"
+        case .connecting: return "Syn_sent\n"
+        case .listening: return "Listen\n"
+        case .connected:
+            guard connection.kind == .tcp, let socket = connection.descriptor,
+                let now = try? SystemCall.streamCounters(socket.rawValue)
+            else { return "Open\n" }
+            let names = [
+                "Closed", "Established", "Syn_sent", "Syn_received", "Finwait1", "Finwait2", "Time_wait", "Closed",
+                "Close_wait", "Last_ack", "Listen", "Closing",
+            ]
+            let name = Int(now.state) < names.count ? names[Int(now.state)] : "Unknown"
+            return "\(name) unread \(now.unread) unsent \(now.unsent)\n"
+        }
+    }
+
+    /// Carries out a command.
+    func command(
+        _ node: UInt64, _ handle: UInt64, _ bytes: RawSpan, _ flags: UInt32, _ context: inout CallContext
+    ) throws(Errno) -> Int {
+        guard bytes.byteCount <= 512 else { throw .invalidArgument }
+        let units = (0..<bytes.byteCount).map { unsafe bytes.unsafeLoad(fromByteOffset: $0, as: UInt8.self) }
+        let words = String(decoding: units, as: UTF8.self).split(whereSeparator: \.isWhitespace).map(String.init)
+        guard let verb = words.first else { return bytes.byteCount }
+        let argument = words.count > 1 ? words[1] : ""
+        guard words.count <= 2 else { throw .invalidArgument }
+        let caller = context
+        try state.withLock { state throws(Errno) in
+            let connection = try find(node, handle, caller, state)
+            switch verb {
+            case "connect": try connect(connection, argument, flags, caller)
+            case "announce": try announce(connection, argument, caller)
+            case "hangup": try shutDown(connection, "both")
+            case "shutdown": try shutDown(connection, argument)
+            case "headers" where connection.kind == .udp: memory.setHasHeaders(connection.slot)
+            default: try setOption(connection, verb, argument)
+            }
+        }
+        return bytes.byteCount
+    }
+
+    private func connect(
+        _ connection: Connection, _ text: String, _ flags: UInt32, _ context: CallContext
+    ) throws(Errno) {
+        guard let endpoint = Endpoint(text), !endpoint.isAny else { throw .invalidArgument }
+        let slot = connection.slot
+        let mark = NetworkMemory.WriteMark(request: context.requestID, channel: context.channel, position: 0)
+        switch memory.stage(slot) {
+        case .idle:
+            memory.setText(slot, text)
+            memory.setWrite(slot, mark)
+            memory.setFailure(slot, 0)
+            connection.hasBegun = false
+            memory.setStage(slot, .connecting)
+        case .connecting, .connected:
+            guard memory.write(slot) == mark else {
+                throw memory.stage(slot) == .connected ? .socketIsConnected : .alreadyInProcess
+            }
+        case .listening: throw .invalidArgument
+        }
+        do throws(Errno) {
+            if try progress(connection) || flags & OpenFlags.nonBlocking != 0 { return }
+        } catch {
+            memory.setStage(slot, .idle)
+            throw error
+        }
+        throw .wouldBlock
+    }
+
+    private func announce(_ connection: Connection, _ text: String, _ context: CallContext) throws(Errno) {
+        let slot = connection.slot
+        let mark = NetworkMemory.WriteMark(request: context.requestID, channel: context.channel, position: 0)
+        if context.isResubmitted, memory.write(slot) == mark, connection.descriptor != nil { return }
+        guard memory.stage(slot) == .idle else { throw .invalidArgument }
+        guard let endpoint = Endpoint(text) else { throw .invalidArgument }
+        memory.setWrite(slot, mark)
+        if connection.kind == .tcp {
+            try listen(connection, endpoint)
+        } else {
+            let socket = try bound(.datagram, endpoint)
+            try hold(socket, connection)
+            memory.setHasHeaders(slot)
+            memory.setStage(slot, .connected)
+        }
+    }
+
+    private func shutDown(_ connection: Connection, _ what: String) throws(Errno) {
+        guard let socket = connection.descriptor else { throw .socketNotConnected }
+        switch what {
+        case "read": try SystemCall.shutDown(socket.rawValue, receiving: true, sending: false)
+        case "write": try SystemCall.shutDown(socket.rawValue, receiving: false, sending: true)
+        case "both": try SystemCall.shutDown(socket.rawValue, receiving: true, sending: true)
+        default: throw .invalidArgument
+        }
+    }
+
+    private func setOption(_ connection: Connection, _ name: String, _ value: String) throws(Errno) {
+        guard let socket = connection.descriptor else { throw .socketNotConnected }
+        let isSix = try SystemCall.localAddress(socket.rawValue).isIPv6
+        func set(_ level: Int32, _ name: Int32, _ value: Int32) throws(Errno) {
+            try SystemCall.setSocketOption(socket.rawValue, level: level, name: name, value: value)
+        }
+        func number(_ range: ClosedRange<Int32>) throws(Errno) -> Int32 {
+            guard let number = Int32(value), range.contains(number) else { throw .invalidArgument }
+            return number
+        }
+        let tcp = Int32(IPPROTO_TCP)
+        switch name {
+        case "nodelay":
+            guard value == "on" || value == "off" else { throw .invalidArgument }
+            try set(tcp, TCP_NODELAY, value == "on" ? 1 : 0)
+        case "keepalive":
+            if value == "off" { return try set(SOL_SOCKET, SO_KEEPALIVE, 0) }
+            try set(tcp, TCP_KEEPIDLE, try number(1...32767))
+            try set(SOL_SOCKET, SO_KEEPALIVE, 1)
+        case "ttl":
+            let hops = try number(1...255)
+            if isSix {
+                try set(Int32(IPPROTO_IPV6), IPV6_UNICAST_HOPS, hops)
+            } else {
+                try set(Int32(IPPROTO_IP), IP_TTL, hops)
+            }
+        case "timeout": try set(tcp, TCP_USER_TIMEOUT, try number(0...Int32.max))
+        default: throw .invalidArgument
+        }
+    }
+}

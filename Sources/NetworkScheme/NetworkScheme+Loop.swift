@@ -1,0 +1,289 @@
+import Platform
+import SchemeKit
+import SchemeTransport
+
+extension NetworkScheme {
+    static let bellToken = UInt64.max
+
+    /// Slot in the low half, the attempt's number + 1 in the high half while it connects.
+    static func token(_ slot: Int, attempt: UInt64? = nil) -> UInt64 {
+        UInt64(slot) | (attempt.map { $0 &+ 1 } ?? 0) << 32
+    }
+
+    /// Waits for all sockets, for ever.
+    func loop() {
+        while true {
+            let events = (try? poll.wait(milliseconds: timeout())) ?? []
+            var woken: Set<UInt64> = []
+            for event in events {
+                if event.token == Self.bellToken {
+                    SystemCall.clearEvent(bell.rawValue)
+                } else {
+                    handle(event.token, &woken)
+                }
+            }
+            startDueAttempts(&woken)
+            for node in woken { host.wake(node) }
+        }
+    }
+
+    private func timeout() -> Int32 {
+        let next = state.withLock { state in state.connections.values.compactMap(\.nextAttemptAt).min() }
+        guard let next else { return -1 }
+        let now = Clock.monotonicNanoseconds()
+        return next <= now ? 0 : Int32(clamping: (next - now + 999_999) / 1_000_000)
+    }
+
+    private func startDueAttempts(_ woken: inout Set<UInt64>) {
+        let now = Clock.monotonicNanoseconds()
+        state.withLock { state in
+            for connection in state.connections.values {
+                guard let due = connection.nextAttemptAt, due <= now else { continue }
+                startAttempt(connection)
+                if memory.stage(connection.slot) != .connecting || isHopeless(connection) {
+                    woken.formUnion(connection.nodes)
+                }
+            }
+        }
+    }
+
+    private func handle(_ token: UInt64, _ woken: inout Set<UInt64>) {
+        let slot = Int(token & 0xffff_ffff)
+        let attempt = token >> 32
+        state.withLock { state in
+            guard let connection = state.connections[slot] else { return }
+            if attempt != 0 {
+                attemptEnded(connection, attempt &- 1)
+                if memory.stage(slot) != .connecting || isHopeless(connection) { woken.formUnion(connection.nodes) }
+                return
+            }
+            connection.armed = []
+            if memory.stage(slot) == .listening {
+                accept(connection)
+            } else {
+                woken.formUnion(connection.nodes)
+            }
+        }
+    }
+
+    /// Has the calls of a connection tried again when its socket is ready for this.
+    func arm(_ connection: Connection, _ events: SocketEvents) {
+        guard let descriptor = connection.descriptor, !connection.armed.isSuperset(of: events) else { return }
+        connection.armed.formUnion(events)
+        let wanted = connection.armed.union(.once)
+        let token = Self.token(connection.slot)
+        // A socket that can't be watched would be a fault of ours; its calls wait until they are cancelled.
+        do throws(Errno) {
+            if connection.isWatched {
+                try poll.modify(descriptor.rawValue, wanted, token: token)
+            } else {
+                try poll.add(descriptor.rawValue, wanted, token: token)
+                connection.isWatched = true
+            }
+        } catch {
+            host.log("epoll: \(error)")
+        }
+    }
+
+    // MARK: Connecting
+
+    /// Begins to connect, or goes on with it. True: it is connected; false: not yet. Throws why the last address failed.
+    func progress(_ connection: Connection) throws(Errno) -> Bool {
+        if memory.stage(connection.slot) == .connected { return true }
+        guard let endpoint = Endpoint(memory.text(connection.slot)) else { throw .invalidArgument }
+        if !connection.hasBegun {
+            connection.hasBegun = true
+            connect(connection, to: endpoint)
+        }
+        if memory.stage(connection.slot) == .connected { return true }
+        if isHopeless(connection) { throw connection.lastError }
+        return false
+    }
+
+    /// Whether nothing more is tried.
+    func isHopeless(_ connection: Connection) -> Bool {
+        memory.stage(connection.slot) == .connecting && connection.candidates.isEmpty && connection.addresses.isEmpty
+            && !connection.isResolving
+    }
+
+    /// Begins to connect; goes on with what the last incarnation began.
+    func connect(_ connection: Connection, to endpoint: Endpoint) {
+        if !connection.candidates.isEmpty {
+            for (number, descriptor) in connection.candidates { watchAttempt(connection, number, descriptor) }
+            return
+        }
+        if let address = endpoint.numeric {
+            connection.addresses = [address]
+            startAttempt(connection)
+            return
+        }
+        connection.isResolving = true
+        let (slot, serial, port) = (connection.slot, connection.serial, endpoint.port)
+        resolver.resolve(endpoint.host) { [weak self] answer in
+            guard let self else { return }
+            let nodes = self.state.withLock { state -> Set<UInt64> in
+                guard let connection = state.connections[slot], connection.serial == serial else { return [] }
+                connection.isResolving = false
+                switch answer {
+                case .success(let found):
+                    connection.addresses = AddressOrder.interleaved(
+                        found.map {
+                            var address = $0
+                            address.port = port
+                            return address
+                        })
+                    self.startAttempt(connection)
+                case .failure(let error): connection.lastError = error
+                }
+                let isDecided = self.memory.stage(slot) != .connecting || self.isHopeless(connection)
+                return isDecided ? connection.nodes : []
+            }
+            for node in nodes { self.host.wake(node) }
+        }
+    }
+
+    /// Tries the next address that may be tried.
+    func startAttempt(_ connection: Connection) {
+        connection.nextAttemptAt = nil
+        while !connection.addresses.isEmpty {
+            let address = connection.addresses.removeFirst()
+            guard rules.allows(address) else {
+                connection.lastError = .permissionDenied
+                continue
+            }
+            connection.attemptCount += 1
+            let number = connection.attemptCount
+            do {
+                let socket = try SystemCall.socket(
+                    connection.kind == .udp ? .datagram : .stream, isIPv6: address.isIPv6)
+                // Held before it connects: a connection that the other side knows of is never lost.
+                try host.hold(SocketName(owner: connection.serial, number: number).text, socket.rawValue)
+                do throws(Errno) {
+                    try SystemCall.connect(socket.rawValue, to: address)
+                } catch {
+                    drop(socket, connection, number)
+                    throw error
+                }
+                connection.candidates[number] = socket
+                if connection.kind == .udp {
+                    succeed(connection, number)
+                } else {
+                    watchAttempt(connection, number, socket)
+                }
+                if !connection.addresses.isEmpty {
+                    connection.nextAttemptAt = Clock.monotonicNanoseconds() &+ AddressOrder.attemptDelay
+                    SystemCall.signalEvent(bell.rawValue)
+                }
+                return
+            } catch {
+                connection.lastError = (error as? Errno) ?? .ioError
+            }
+        }
+    }
+
+    private func watchAttempt(_ connection: Connection, _ number: UInt64, _ socket: SharedDescriptor) {
+        do throws(Errno) {
+            try poll.add(
+                socket.rawValue, [.writable, .once], token: Self.token(connection.slot, attempt: number))
+        } catch {
+            connection.lastError = error
+            drop(socket, connection, number)
+            connection.candidates[number] = nil
+        }
+    }
+
+    /// Ends all attempts.
+    func stopConnecting(_ connection: Connection) {
+        for (number, candidate) in connection.candidates { drop(candidate, connection, number) }
+        connection.candidates = [:]
+        connection.addresses = []
+        connection.nextAttemptAt = nil
+    }
+
+    func drop(_ socket: SharedDescriptor, _ connection: Connection, _ number: UInt64) {
+        try? poll.remove(socket.rawValue)
+        host.release(SocketName(owner: connection.serial, number: number).text)
+    }
+
+    /// The kernel has decided about an attempt.
+    private func attemptEnded(_ connection: Connection, _ number: UInt64) {
+        guard memory.stage(connection.slot) == .connecting, let socket = connection.candidates[number] else { return }
+        let code = SystemCall.socketError(socket.rawValue)
+        if code == 0, (try? SystemCall.peerAddress(socket.rawValue)) != nil {
+            succeed(connection, number)
+            return
+        }
+        connection.lastError = code == 0 ? .connectionRefused : Errno(rawValue: code)
+        drop(socket, connection, number)
+        connection.candidates[number] = nil
+        startAttempt(connection)
+    }
+
+    /// One attempt has won: the others end.
+    private func succeed(_ connection: Connection, _ number: UInt64) {
+        guard let socket = connection.candidates.removeValue(forKey: number) else { return }
+        stopConnecting(connection)
+        try? poll.remove(socket.rawValue)
+        connection.isWatched = false
+        connection.descriptor = socket
+        memory.setSocketName(connection.slot, SocketName(owner: connection.serial, number: number))
+        begin(connection)
+    }
+
+    /// The stream begins here: what the kernel has counted until now isn't part of it.
+    func begin(_ connection: Connection) {
+        if connection.kind == .tcp, let socket = connection.descriptor,
+            let now = try? SystemCall.streamCounters(socket.rawValue)
+        {
+            memory.setBaseline(
+                connection.slot, sent: now.acknowledged &+ now.unsent,
+                received: Self.taken(now, hasFailed: false))
+        }
+        connection.isSettled = true
+        memory.setStage(connection.slot, .connected)
+    }
+
+    /// Bytes taken out of the receive queue since the kernel began to count.
+    static func taken(_ now: StreamCounters, hasFailed: Bool) -> UInt64 {
+        // A FIN that came is counted: in the states CLOSE_WAIT, LAST_ACK, CLOSING and TIME_WAIT, and in CLOSE without an error.
+        let hasEnded = [6, 8, 9, 11].contains(now.state) || (now.state == 7 && !hasFailed)
+        return now.received &- (hasEnded ? 1 : 0) &- now.unread
+    }
+
+    // MARK: Accepting
+
+    /// A listening socket has callers: the supervisor takes as many as are waited for.
+    func accept(_ connection: Connection) {
+        guard !connection.isAccepting, connection.waiters.count > connection.pending.count else { return }
+        let number = memory.newSerial()
+        do throws(ChannelError) {
+            try host.accept(
+                from: memory.socketName(connection.slot).text,
+                as: SocketName(owner: connection.serial, number: number).text)
+            connection.isAccepting = true
+        } catch {
+            // The supervisor is gone, and so are we soon.
+        }
+    }
+
+    /// The supervisor has taken a caller, or there was none.
+    func accepted(_ answer: HeldAnswer) {
+        guard let listener = SocketName(answer.listener) else { return }
+        let node = state.withLock { state -> UInt64? in
+            let found = state.connections.values.first {
+                $0.serial == listener.owner && memory.stage($0.slot) == .listening
+            }
+            guard let found else {
+                if answer.descriptor != nil { host.release(answer.name) }
+                return nil
+            }
+            found.isAccepting = false
+            if let name = SocketName(answer.name), let descriptor = answer.descriptor {
+                found.pending.append((name, descriptor))
+            }
+            if found.waiters.count > found.pending.count { arm(found, .readable) }
+            return found.pending.isEmpty ? nil : found.waiters.first?.node
+        }
+        if let node { host.wake(node) }
+    }
+}

@@ -1,0 +1,312 @@
+import Glibc
+import Platform
+import SchemeKit
+import SchemeTransport
+
+extension NetworkScheme {
+    /// Connects, waits for a caller, makes a connection, or looks a name up: by what the node is.
+    public func open(_ node: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext) throws(Errno) {
+        try checkCaller(context)
+        switch NodeNumber(node) {
+        case .name(let serial):
+            // Long ago: the kernel looks the name up again.
+            guard let name = memory.name(serial) else { throw .staleNFSFileHandle }
+            try open(name.kind, name.text, node, handle, flags, &context)
+        case .numbered(let slot, let serial, let file): try open(slot, serial, file, node, handle, flags, &context)
+        case .directory: throw .isDirectory
+        case .none: throw .staleNFSFileHandle
+        }
+    }
+
+    private func open(
+        _ kind: NameKind, _ text: String, _ node: UInt64, _ handle: UInt64, _ flags: UInt32,
+        _ context: inout CallContext
+    ) throws(Errno) {
+        let caller = context
+        let isNonBlocking = flags & OpenFlags.nonBlocking != 0
+        switch kind {
+        case .tcp, .udp:
+            try state.withLock { state throws(Errno) in
+                let connection: Connection
+                if let known = try known(caller, handle, &state) {
+                    connection = known
+                } else {
+                    connection = try make(
+                        kind == .tcp ? .tcp : .udp, stage: .connecting, caller, handle: handle, node: node,
+                        isNumbered: false, text: text, &state)
+                }
+                do throws(Errno) {
+                    if try progress(connection) || isNonBlocking { return }
+                } catch {
+                    if isNonBlocking, error != .permissionDenied { return }
+                    end(connection, &state)
+                    throw error
+                }
+                throw .wouldBlock
+            }
+            context.opened = [.directIO, .stream]
+        case .tcpListen:
+            try state.withLock { state throws(Errno) in
+                if try known(caller, handle, isCaller: true, &state) != nil { return }
+                let found = state.connections.values.first { $0.kind == .listener && memory.text($0.slot) == text }
+                let listener: Connection
+                if let found { listener = found } else { listener = try listen(text, &state) }
+                try take(from: listener, caller, handle, node, isNumbered: false, &state)
+            }
+            context.opened = [.directIO, .stream]
+        case .tcpClone, .udpClone:
+            try state.withLock { state throws(Errno) in
+                if try known(caller, handle, &state) != nil { return }
+                _ = try make(
+                    kind == .tcpClone ? .tcp : .udp, stage: .idle, caller, handle: handle, node: node, isNumbered: true,
+                    text: "", &state)
+            }
+            context.opened = .directIO
+        case .dns:
+            _ = try lookUp(node, handle, text, &context)
+            context.opened = .directIO
+        }
+    }
+
+    /// What the same request has made already, in an earlier attempt or an earlier incarnation.
+    private func known(
+        _ context: CallContext, _ handle: UInt64, isCaller: Bool = false, _ state: inout State
+    ) throws(Errno) -> Connection? {
+        guard let slot = state.byHandle[HandleKey(context, handle)], let found = state.connections[slot] else {
+            return nil
+        }
+        let isHalf = isCaller && memory.stage(slot) == .idle
+        if memory.openRequest(slot) == context.requestID, !isHalf { return found }
+        // Of a request that was ended without our knowing, or a caller that wasn't wholly written down.
+        end(found, &state)
+        return nil
+    }
+
+    private func open(
+        _ slot: Int, _ serial: UInt64, _ file: NumberedFile, _ node: UInt64, _ handle: UInt64, _ flags: UInt32,
+        _ context: inout CallContext
+    ) throws(Errno) {
+        if file == .directory { throw .isDirectory }
+        let caller = context
+        try state.withLock { state throws(Errno) in
+            let connection = try numbered(slot, serial, state)
+            if file == .listen {
+                if try known(caller, handle, isCaller: true, &state) != nil { return }
+                guard memory.stage(slot) == .listening else { throw .invalidArgument }
+                try take(from: connection, caller, handle, node, isNumbered: true, &state)
+                return
+            }
+            connection.handles.insert(HandleKey(caller, handle))
+        }
+        context.opened = file == .data ? [.directIO, .stream] : .directIO
+    }
+
+    // MARK: Listening
+
+    /// Makes `tcp/listen/ADDRESS:PORT` listen; it does until the name is removed.
+    private func listen(_ text: String, _ state: inout State) throws(Errno) -> Connection {
+        guard let endpoint = Endpoint(text) else { throw .noSuchFileOrDirectory }
+        let connection = try make(
+            .listener, stage: .idle, CallContext(), handle: 0, node: 0, isNumbered: false, text: text, &state)
+        do throws(Errno) {
+            try listen(connection, endpoint)
+            return connection
+        } catch {
+            end(connection, &state)
+            throw error
+        }
+    }
+
+    /// Gives a connection a listening socket.
+    func listen(_ connection: Connection, _ endpoint: Endpoint) throws(Errno) {
+        let socket = try bound(.stream, endpoint)
+        try SystemCall.listen(socket.rawValue, backlog: 1024)
+        try hold(socket, connection)
+        memory.setStage(connection.slot, .listening)
+    }
+
+    /// A socket with an address of its own.
+    func bound(_ kind: SystemCall.SocketKind, _ endpoint: Endpoint) throws(Errno) -> SharedDescriptor {
+        let text = endpoint.isAny ? ["::", "0.0.0.0"] : [endpoint.host]
+        var failure = Errno.addressNotAvailable
+        for host in text {
+            guard let address = SocketAddress(numeric: host, port: endpoint.port) else { throw .invalidArgument }
+            guard rules.allows(address) else { throw .permissionDenied }
+            do throws(Errno) {
+                let socket = try SystemCall.socket(kind, isIPv6: address.isIPv6)
+                try SystemCall.setSocketOption(socket.rawValue, level: SOL_SOCKET, name: SO_REUSEADDR, value: 1)
+                if address.isIPv6 {
+                    try SystemCall.setSocketOption(
+                        socket.rawValue, level: Int32(IPPROTO_IPV6), name: IPV6_V6ONLY, value: endpoint.isAny ? 0 : 1)
+                }
+                try SystemCall.bind(socket.rawValue, to: address)
+                return socket
+            } catch {
+                failure = error
+            }
+        }
+        throw failure
+    }
+
+    /// Has the supervisor hold a connection's only socket.
+    func hold(_ socket: SharedDescriptor, _ connection: Connection) throws(Errno) {
+        let name = SocketName(owner: connection.serial, number: 0)
+        do throws(ChannelError) {
+            try host.hold(name.text, socket.rawValue)
+        } catch {
+            throw error.errno
+        }
+        memory.setSocketName(connection.slot, name)
+        connection.descriptor = socket
+    }
+
+    /// Makes the next caller a connection of its own; waits for one.
+    private func take(
+        from listener: Connection, _ context: CallContext, _ handle: UInt64, _ node: UInt64, isNumbered: Bool,
+        _ state: inout State
+    ) throws(Errno) {
+        let waiter = Waiter(request: context.requestID, channel: context.channel, node: node)
+        guard let caller = listener.pending.first else {
+            if context.flags & OpenFlags.nonBlocking == 0 {
+                if !listener.waiters.contains(waiter) { listener.waiters.append(waiter) }
+                arm(listener, .readable)
+                throw .wouldBlock
+            }
+            // Nobody waits with the caller that may come of this: the next one who opens has it.
+            guard SystemCall.readiness(listener.descriptor?.rawValue ?? -1, events: 1) & 1 != 0 else {
+                throw .wouldBlock
+            }
+            listener.waiters.append(waiter)
+            accept(listener)
+            listener.waiters.removeAll { $0 == waiter }
+            throw .wouldBlock
+        }
+        let connection = try make(
+            .tcp, stage: .idle, context, handle: handle, node: node, isNumbered: isNumbered, text: "", &state)
+        memory.setSocketName(connection.slot, caller.name)
+        connection.descriptor = caller.descriptor
+        begin(connection)
+        listener.pending.removeFirst()
+        listener.waiters.removeAll { $0 == waiter }
+    }
+
+    // MARK: Handles
+
+    /// A handle of the last incarnation: its connection lives by it.
+    public func adopt(
+        _ node: UInt64, generation: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext
+    ) throws(Errno) {
+        switch NodeNumber(node) {
+        case .numbered(let slot, let serial, let file) where file != .listen:
+            let key = HandleKey(context, handle)
+            try state.withLock { state throws(Errno) in
+                _ = try numbered(slot, serial, state).handles.insert(key)
+            }
+        default: break
+        }
+    }
+
+    /// Only for who may use the network.
+    public func openDirectory(
+        _ node: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext
+    ) throws(Errno) { try checkCaller(context) }
+
+    /// Ends what the handle stands for.
+    public func close(_ node: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext) throws(Errno) {
+        let key = HandleKey(context, handle)
+        // What was answered is taken out of the queue first: closing with unread bytes would reset the connection.
+        state.wait(on: answerEnd) { state -> Void? in
+            let slot: Int?
+            if case .numbered(let found, _, let file)? = NodeNumber(node), file != .listen {
+                slot = found
+            } else {
+                slot = state.byHandle[key]
+            }
+            if let slot, let connection = state.connections[slot] {
+                if connection.isAnswering { return nil }
+                if memory.stage(slot) == .connected { settle(connection) }
+                if case .numbered(_, let serial, let file)? = NodeNumber(node), file != .listen {
+                    guard connection.serial & NodeNumber.serialMask == serial else { return () }
+                    connection.handles.remove(key)
+                    if connection.handles.isEmpty { end(connection, &state) }
+                    return ()
+                }
+            }
+            close(key, &state)
+            return ()
+        }
+        context.wake(node)
+    }
+
+    /// Ends what a handle stands for.
+    func close(_ key: HandleKey, _ state: inout State) {
+        state.lookups[key] = nil
+        guard let slot = state.byHandle.removeValue(forKey: key), let connection = state.connections[slot] else {
+            return
+        }
+        connection.handles.remove(key)
+        if connection.handles.isEmpty {
+            end(connection, &state)
+        } else {
+            // It lives on by its other handles: this one's number will be another's.
+            memory.forgetHandle(slot)
+        }
+    }
+
+    /// Ends what the call had begun; a write tells how much it sent.
+    public func cancelled(requestID: UInt64, channel: UInt32, node: UInt64) -> Int64? {
+        state.withLock { state in
+            for connection in state.connections.values {
+                connection.waiters.removeAll { $0.request == requestID && $0.channel == channel }
+                if let writer = connection.writer, writer.request == requestID, writer.channel == channel {
+                    connection.writer = nil
+                    let done = connection.accepted &- writer.position
+                    return done > 0 ? Int64(clamping: done) : nil
+                }
+                if memory.isNumbered(connection.slot), memory.stage(connection.slot) == .connecting,
+                    let begun = memory.write(connection.slot), begun.request == requestID, begun.channel == channel
+                {
+                    stopConnecting(connection)
+                    memory.setStage(connection.slot, .idle)
+                    return nil
+                }
+                if memory.stage(connection.slot) == .connecting, memory.openRequest(connection.slot) == requestID,
+                    memory.channel(connection.slot) == channel, !memory.isNumbered(connection.slot)
+                {
+                    end(connection, &state)
+                    return nil
+                }
+            }
+            state.lookups = state.lookups.filter { $0.value.node != node || $0.value.answer != nil }
+            return nil
+        }
+    }
+
+    // MARK: Look-ups
+
+    /// The answer of `dns/NAME`; waits for it.
+    func lookUp(
+        _ node: UInt64, _ handle: UInt64, _ text: String, _ context: inout CallContext
+    ) throws(Errno) -> [SocketAddress] {
+        let key = HandleKey(context, handle)
+        let (found, isNew) = state.withLock { state -> (Result<[SocketAddress], Errno>?, Bool) in
+            if let lookup = state.lookups[key] { return (lookup.answer, false) }
+            state.lookups[key] = Lookup(node: node)
+            return (nil, true)
+        }
+        if isNew {
+            resolver.resolve(text) { [weak self] answer in
+                guard let self else { return }
+                let isWanted = self.state.withLock { state -> Bool in
+                    guard state.lookups[key]?.node == node else { return false }
+                    state.lookups[key]?.answer = answer
+                    return true
+                }
+                if isWanted { self.host.wake(node) }
+            }
+        }
+        guard let found else { throw .wouldBlock }
+        if case .failure = found { state.withLock { $0.lookups[key] = nil } }
+        return try found.get()
+    }
+}

@@ -1,0 +1,235 @@
+import Platform
+import SchemeKit
+
+// Who does what:
+// - Calls come on the channels' workers. None waits: a call whose socket isn't ready throws `.wouldBlock` and is tried again.
+// - One thread (`NetworkScheme+Loop`) waits for all sockets by epoll and has the calls tried again. A socket is watched only while
+//   somebody waits for it.
+// - The resolver has a thread of its own; callers are accepted by the supervisor, which tells by the control loop.
+
+/// The network as files. See the README for what there is; the files' permissions and `AccessRules` say who may use it.
+public final class NetworkScheme: NodeScheme {
+    struct State {
+        var connections: [Int: Connection] = [:]
+        var byHandle: [HandleKey: Int] = [:]
+        /// Handles of look-ups (`dns/NAME`).
+        var lookups: [HandleKey: Lookup] = [:]
+    }
+
+    /// What a handle of `dns/NAME` reads.
+    struct Lookup {
+        var node: UInt64
+        var answer: Result<[SocketAddress], Errno>?
+    }
+
+    let host: SchemeHost
+    let memory: NetworkMemory
+    let state = Locked(State())
+    /// The end of a read's answering.
+    let answerEnd = ConditionVariable()
+    let poll: EventPoll
+    let bell: SharedDescriptor
+    let resolver: Resolver
+    let rules: AccessRules
+    /// Who may use it besides root.
+    let owner: (uid: UInt32, gid: UInt32)
+
+    /// Settings: `owner` (UID:GID of who mounted), `allow` and `deny` (lists of `AccessRules`).
+    public convenience init(_ start: SchemeStart) throws(SchemeStartError) {
+        let rules: AccessRules
+        do {
+            rules = try AccessRules(allow: start.setting("allow") ?? "", deny: start.setting("deny") ?? "")
+        } catch {
+            throw .badSetting("allow, deny", value: error.text)
+        }
+        let numbers = (start.setting("owner") ?? "0:0").split(separator: ":").compactMap { UInt32($0) }
+        guard numbers.count == 2 else { throw .badSetting("owner", value: start.setting("owner") ?? "") }
+        let memory = NetworkMemory(try SchemeState(start, byteCount: NetworkMemory.byteCount).memory)
+        var held: [SocketName: SharedDescriptor] = [:]
+        for text in start.descriptorNames {
+            if let name = SocketName(text), let descriptor = start.descriptor(text) { held[name] = descriptor }
+        }
+        do throws(Errno) {
+            try self.init(start.host, memory, held, rules, owner: (numbers[0], numbers[1]))
+        } catch {
+            throw .failed(error, "sockets")
+        }
+    }
+
+    init(
+        _ host: SchemeHost, _ memory: NetworkMemory, _ held: [SocketName: SharedDescriptor], _ rules: AccessRules,
+        owner: (uid: UInt32, gid: UInt32)
+    ) throws(Errno) {
+        self.host = host
+        self.memory = memory
+        self.rules = rules
+        self.owner = owner
+        poll = try EventPoll()
+        bell = SharedDescriptor(try SystemCall.eventDescriptor())
+        resolver = try Resolver()
+        state.withLock { takeOver(held, &$0) }
+        try poll.add(bell.rawValue, .readable, token: Self.bellToken)
+        host.onHeld { [weak self] answer in self?.accepted(answer) }
+        try spawnThread(name: "sockets", stackSize: 512 << 10) { [self] in loop() }
+    }
+
+    /// Calls come from several threads.
+    public var isSerial: Bool { false }
+
+    /// Puts together what the last incarnation left: connections in memory, sockets with the supervisor.
+    private func takeOver(_ held: [SocketName: SharedDescriptor], _ state: inout State) {
+        var held = held
+        for slot in 0..<NetworkMemory.slotCount {
+            let kind = memory.kind(slot)
+            guard kind != .free else { continue }
+            if kind == .listener, memory.stage(slot) != .listening {
+                memory.free(slot)
+                continue
+            }
+            let connection = Connection(slot: slot, serial: memory.serial(slot), kind: kind)
+            state.connections[slot] = connection
+            if memory.isNumbered(slot) {
+                connection.nodes = Self.dataNodes(slot, connection.serial)
+            }
+            if memory.handle(slot) != 0 {
+                connection.nodes.insert(memory.node(slot))
+                let key = HandleKey(channel: memory.channel(slot), handle: memory.handle(slot))
+                state.byHandle[key] = slot
+                if memory.isNumbered(slot) { connection.handles.insert(key) }
+            }
+            let stage = memory.stage(slot)
+            if stage == .connected || stage == .listening {
+                connection.descriptor = held.removeValue(forKey: memory.socketName(slot))
+                if connection.descriptor == nil { memory.setFailure(slot, Errno.connectionReset.rawValue) }
+            }
+        }
+        for connection in state.connections.values {
+            for (name, descriptor) in held where name.owner == connection.serial {
+                if connection.kind == .listener || memory.stage(connection.slot) == .listening {
+                    connection.pending.append((name, descriptor))
+                } else if memory.stage(connection.slot) == .connecting {
+                    connection.candidates[name.number] = descriptor
+                    connection.attemptCount = max(connection.attemptCount, name.number)
+                } else {
+                    continue
+                }
+                held[name] = nil
+            }
+            connection.pending.sort { $0.name.number < $1.name.number }
+        }
+        // Left by a death in the middle of something: nobody knows of them.
+        for name in held.keys { host.release(name.text) }
+    }
+
+    static func dataNodes(_ slot: Int, _ serial: UInt64) -> Set<UInt64> {
+        Set(
+            [NumberedFile.ctl, .data, .listen].map {
+                NodeNumber.numbered(slot: slot, serial: serial, file: $0).number
+            })
+    }
+
+    // MARK: Connections
+
+    /// Makes a connection; ENFILE if there are too many.
+    func make(
+        _ kind: ConnectionKind, stage: ConnectionStage, _ context: CallContext, handle: UInt64, node: UInt64,
+        isNumbered: Bool, text: String, _ state: inout State
+    ) throws(Errno) -> Connection {
+        guard let slot = memory.freeSlot else { throw .tooManyOpenFilesInSystem }
+        memory.make(
+            slot, kind, stage: stage, node: node, channel: context.channel, handle: handle, request: context.requestID,
+            isNumbered: isNumbered, text: text)
+        let connection = Connection(slot: slot, serial: memory.serial(slot), kind: kind)
+        connection.isSettled = true
+        state.connections[slot] = connection
+        if isNumbered { connection.nodes = Self.dataNodes(slot, connection.serial) }
+        if handle != 0 {
+            connection.nodes.insert(node)
+            let key = HandleKey(context, handle)
+            state.byHandle[key] = slot
+            if isNumbered { connection.handles.insert(key) }
+        }
+        return connection
+    }
+
+    /// Ends a connection: the other side gets what was written, then the end.
+    func end(_ connection: Connection, _ state: inout State) {
+        stopConnecting(connection)
+        if let descriptor = connection.descriptor {
+            if connection.isWatched { try? poll.remove(descriptor.rawValue) }
+            // The supervisor has the socket a moment longer: the other side needn't wait for that.
+            if connection.kind == .tcp, memory.stage(connection.slot) == .connected {
+                try? SystemCall.shutDown(descriptor.rawValue, receiving: false, sending: true)
+            }
+        }
+        let name = memory.socketName(connection.slot)
+        memory.free(connection.slot)
+        if connection.descriptor != nil { host.release(name.text) }
+        for caller in connection.pending { host.release(caller.name.text) }
+        connection.descriptor = nil
+        state.connections[connection.slot] = nil
+        if state.byHandle.contains(where: { $0.value == connection.slot }) {
+            state.byHandle = state.byHandle.filter { $0.value != connection.slot }
+        }
+    }
+
+    /// The connection that a handle reads and writes.
+    func find(_ node: UInt64, _ handle: UInt64, _ context: CallContext, _ state: State) throws(Errno) -> Connection {
+        if case .numbered(let slot, let serial, let file)? = NodeNumber(node), file != .listen {
+            let found = try numbered(slot, serial, state)
+            // Also a handle whose opening was answered and not written down before the last death.
+            if handle != 0 { found.handles.insert(HandleKey(context, handle)) }
+            return found
+        }
+        guard let slot = state.byHandle[HandleKey(context, handle)], let found = state.connections[slot] else {
+            throw .badFileDescriptor
+        }
+        return found
+    }
+
+    func numbered(_ slot: Int, _ serial: UInt64, _ state: State) throws(Errno) -> Connection {
+        guard let found = state.connections[slot], found.serial & NodeNumber.serialMask == serial,
+            memory.isNumbered(slot)
+        else { throw .staleNFSFileHandle }
+        return found
+    }
+
+    /// What a handle's reads and writes mean.
+    func role(_ node: UInt64, _ handle: UInt64, _ context: CallContext) throws(Errno) -> NumberedFile {
+        switch NodeNumber(node) {
+        case .numbered(_, _, let file): return file == .listen ? .ctl : file
+        case .name(let serial):
+            if let name = memory.name(serial) {
+                return name.kind == .tcpClone || name.kind == .udpClone ? .ctl : name.kind == .dns ? .status : .data
+            }
+            // Its name is long forgotten, but not what was opened.
+            return state.withLock { state in
+                if state.lookups[HandleKey(context, handle)] != nil { return .status }
+                guard let slot = state.byHandle[HandleKey(context, handle)] else { return .data }
+                return memory.isNumbered(slot) ? .ctl : .data
+            }
+        default: throw .isDirectory
+        }
+    }
+
+    /// Only who mounted, and root.
+    func checkCaller(_ context: CallContext) throws(Errno) {
+        guard context.uid == owner.uid || context.uid == 0 else { throw .permissionDenied }
+    }
+
+    // MARK: Ends
+
+    /// Ends what came through the channel.
+    public func channelEnded(_ channel: UInt32) {
+        state.withLock { state in
+            for key in state.byHandle.keys where key.channel == channel { close(key, &state) }
+            state.lookups = state.lookups.filter { $0.key.channel != channel }
+        }
+    }
+
+    /// The number of connections.
+    public func report() -> [ControlMessage.Field] {
+        let count = state.withLock { $0.connections.count }
+        return [ControlMessage.Field("connections", "\(count)")]
+    }
+}

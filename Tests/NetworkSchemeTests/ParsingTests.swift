@@ -1,0 +1,86 @@
+import Platform
+import Testing
+
+@testable import NetworkScheme
+
+/// Endpoints, access rules and the order of addresses: what is text or pure choice.
+struct ParsingTests {
+    @Test(arguments: [
+        ("localhost:80", "localhost", 80), ("127.0.0.1:8080", "127.0.0.1", 8080), ("[::1]:443", "::1", 443),
+        ("10.0.0.1!7", "10.0.0.1", 7), ("::1!7", "::1", 7), (":80", "", 80), ("*:0", "*", 0),
+        ("[fe80::1%2]:22", "fe80::1%2", 22), ("a-b_c.example:65535", "a-b_c.example", 65535),
+    ])
+    func endpoints(_ text: String, _ host: String, _ port: Int) {
+        let endpoint = Endpoint(text)
+        #expect(endpoint?.host == host)
+        #expect(endpoint.map { Int($0.port) } == port)
+    }
+
+    @Test(arguments: [
+        "", "localhost", "localhost:", "localhost:x", "localhost:65536", "localhost:-1", "localhost:+1", "::1:80",
+        "[localhost]:80", "[127.0.0.1]:80", "[::1:80", "a b:80", "a/b:80", "a\u{0}:80", "\u{e9}:80", "x:80:90",
+        String(repeating: "a", count: 256) + ":80",
+    ])
+    func noEndpoints(_ text: String) { #expect(Endpoint(text) == nil) }
+
+    private func address(_ text: String) throws -> SocketAddress {
+        let endpoint = try #require(Endpoint(text))
+        return try #require(endpoint.numeric)
+    }
+
+    @Test func rulesMatch() throws {
+        let rules = try AccessRules(
+            allow: "127.0.0.0/8 10.1.0.0/16:80 [fd00::]/8:443-444;[::1]:7", deny: "127.0.0.53 *:25")
+        for allowed in ["127.0.0.1:80", "127.255.0.1:1", "10.1.2.3:80", "[fd12::1]:444", "[::1]:7"] {
+            #expect(try rules.allows(address(allowed)), "\(allowed)")
+        }
+        for denied in [
+            "127.0.0.53:80", "127.0.0.1:25", "10.1.2.3:81", "10.2.0.1:80", "[fd12::1]:445", "[fe80::1]:443", "[::1]:8",
+            "8.8.8.8:53",
+        ] {
+            #expect(try !rules.allows(address(denied)), "\(denied)")
+        }
+    }
+
+    /// An IPv4 address can't get around a rule by being written as IPv6.
+    @Test func mappedAddressesAreTheSame() throws {
+        let rules = try AccessRules(deny: "127.0.0.0/8")
+        #expect(try !rules.allows(address("[::ffff:127.0.0.1]:80")))
+        #expect(try rules.allows(address("[::ffff:128.0.0.1]:80")))
+    }
+
+    @Test func withoutRulesAllIsAllowed() throws {
+        #expect(try AccessRules().allows(address("[2001:db8::1]:80")))
+        #expect(try !AccessRules(deny: "*").allows(address("[2001:db8::1]:80")))
+        #expect(try AccessRules(allow: "0.0.0.0/0").allows(address("1.2.3.4:5")))
+        #expect(try !AccessRules(allow: "0.0.0.0/0").allows(address("[::1]:5")))
+    }
+
+    @Test(arguments: [
+        "127.0.0.1/33", "127.0.0.1/x", "name:80", "1.2.3.4:90-80", "[::1", "[::1]x:80", "1.2.3.4:99999", "::1/129",
+    ])
+    func noRules(_ text: String) {
+        #expect(throws: AccessRules.BadRule(text: text)) { try AccessRules(allow: text) }
+    }
+
+    @Test func familiesTakeTurns() throws {
+        let four = try ["127.0.0.1:1", "127.0.0.2:1", "127.0.0.3:1"].map { try address($0) }
+        let six = try ["[::1]:1", "[::2]:1"].map { try address($0) }
+        #expect(AddressOrder.interleaved(four + six) == [six[0], four[0], six[1], four[1], four[2]])
+        #expect(AddressOrder.interleaved(six + six) == six)
+        #expect(AddressOrder.interleaved([]).isEmpty)
+    }
+
+    @Test func nodeNumbersReadBack() {
+        for number: NodeNumber in [
+            .directory(.tcp), .name(77), .numbered(slot: 2047, serial: 0x0fff_ffff, file: .status),
+            .numbered(slot: 0, serial: 1, file: .directory),
+        ] {
+            #expect(NodeNumber(number.number) == number)
+            #expect(number.number < 1 << 48)
+        }
+        #expect(NodeNumber(0) == nil)
+        #expect(NodeNumber(14) == nil)
+        #expect(NodeNumber(1 << 46 | 15) == nil)
+    }
+}
