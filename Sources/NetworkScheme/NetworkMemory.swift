@@ -217,6 +217,9 @@ final class NetworkMemory: Sendable {
         var request: UInt64
         var channel: UInt32
         var position: UInt64
+
+        /// The position of what is no stream's write but a command of `ctl`.
+        static let command = UInt64.max
     }
 
     func setWrite(_ slot: Int, _ mark: WriteMark) {

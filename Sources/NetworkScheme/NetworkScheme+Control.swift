@@ -86,7 +86,8 @@ extension NetworkScheme {
     ) throws(Errno) {
         guard let endpoint = Endpoint(text), !endpoint.isAny else { throw .invalidArgument }
         let slot = connection.slot
-        let mark = NetworkMemory.WriteMark(request: context.requestID, channel: context.channel, position: 0)
+        let mark = NetworkMemory.WriteMark(
+            request: context.requestID, channel: context.channel, position: NetworkMemory.WriteMark.command)
         switch memory.stage(slot) {
         case .idle:
             memory.setText(slot, text)
@@ -111,7 +112,8 @@ extension NetworkScheme {
 
     private func announce(_ connection: Connection, _ text: String, _ context: CallContext) throws(Errno) {
         let slot = connection.slot
-        let mark = NetworkMemory.WriteMark(request: context.requestID, channel: context.channel, position: 0)
+        let mark = NetworkMemory.WriteMark(
+            request: context.requestID, channel: context.channel, position: NetworkMemory.WriteMark.command)
         if context.isResubmitted, memory.write(slot) == mark, connection.descriptor != nil { return }
         guard memory.stage(slot) == .idle else { throw .invalidArgument }
         guard let endpoint = Endpoint(text) else { throw .invalidArgument }

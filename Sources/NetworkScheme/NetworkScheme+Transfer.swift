@@ -42,6 +42,12 @@ extension NetworkScheme {
             }
         }
         connection.consumed = Self.taken(now, hasFailed: hasFailed) &- baseline.received
+        // A write that had sent a part comes again: others wait for its rest, also if they come first.
+        if let begun = memory.write(connection.slot), begun.position != NetworkMemory.WriteMark.command,
+            host.isOutstanding(begun.request, channel: begun.channel)
+        {
+            connection.writer = begun
+        }
         guard let read = memory.read(connection.slot), !host.isOutstanding(read.request, channel: read.channel) else {
             return
         }
@@ -146,7 +152,7 @@ extension NetworkScheme {
             try require(connection)
             guard let socket = connection.descriptor else { throw .socketNotConnected }
             if connection.kind == .udp { return (connection, socket, 0) }
-            return (connection, socket, try beginWrite(connection, mark, caller))
+            return (connection, socket, try beginWrite(connection, mark))
         }
         if connection.kind == .udp { return try writeDatagram(connection, socket, bytes) }
         var sent = done
@@ -185,7 +191,7 @@ extension NetworkScheme {
 
     /// How much of a write was sent already, in an earlier attempt or by an earlier incarnation. Only one write at a time.
     private func beginWrite(
-        _ connection: Connection, _ mark: NetworkMemory.WriteMark, _ context: CallContext
+        _ connection: Connection, _ mark: NetworkMemory.WriteMark
     ) throws(Errno) -> Int {
         if let writer = connection.writer {
             guard writer.request == mark.request, writer.channel == mark.channel else {
@@ -193,12 +199,6 @@ extension NetworkScheme {
                 throw .wouldBlock
             }
             return Int(clamping: connection.accepted &- writer.position)
-        }
-        if context.isResubmitted, let begun = memory.write(connection.slot), begun.request == mark.request,
-            begun.channel == mark.channel
-        {
-            connection.writer = begun
-            return Int(clamping: connection.accepted &- begun.position)
         }
         var mark = mark
         mark.position = connection.accepted

@@ -161,6 +161,10 @@ public final class NetworkScheme: NodeScheme {
             if connection.kind == .tcp, memory.stage(connection.slot) == .connected {
                 try? SystemCall.shutDown(descriptor.rawValue, receiving: false, sending: true)
             }
+            // Nobody is to come any more, also while the supervisor has the socket.
+            if memory.stage(connection.slot) == .listening {
+                try? SystemCall.shutDown(descriptor.rawValue, receiving: true, sending: true)
+            }
         }
         let name = memory.socketName(connection.slot)
         memory.free(connection.slot)

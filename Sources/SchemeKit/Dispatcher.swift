@@ -108,9 +108,14 @@ public final class Dispatcher: Sendable {
         } catch .wouldBlock where mayPark(request) {
             if parked.withLock({ $0.park(taken) }) {
                 taken.server.park(request)
-                // Another thread may have woken the node after the call looked and before it was listed.
+                // Another thread may have woken the node after the call looked and before it was listed. To look again isn't a
+                // wake-up: else two calls that wait could keep each other busy for ever.
                 if wakes.load(ordering: .sequentiallyConsistent) != wakesBefore {
-                    return context.wokenNodes + [request.entry.node]
+                    var woken = context.wokenNodes
+                    for missed in parked.withLock({ $0.takeAll(request.entry.node) }) {
+                        woken += attempt(missed, scratch)
+                    }
+                    return woken
                 }
             } else {
                 taken.server.complete(request, result: interruption(taken))

@@ -222,7 +222,7 @@ struct NetworkTests {
             until [ -n "$(ls '\(system.network)/tcp/listen')" ]; do sleep 0.01; done
             '\(examples)/network-fetch' '\(system.root)' http://127.0.0.1:\(port)/page
             '\(examples)/network-fetch' '\(system.root)' http://localhost:\(port)/none 2>&1 && echo found
-            kill $server; wait $server
+            kill -KILL $server; rm '\(system.network)/tcp/listen/127.0.0.1:\(port)'
             ls '\(system.network)/tcp/listen'
             """
         #expect(try shell(script) == "first line\n\nlast line404 Not Found\n")

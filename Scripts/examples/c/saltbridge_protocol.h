@@ -244,6 +244,8 @@
 #define SB_KIND_ADOPT                  65
 #define SB_KIND_UNMOUNTED              66
 #define SB_KIND_SUSPECT                67
+#define SB_KIND_HELD                   15
+#define SB_KIND_ACCEPT                 16
 
 // The geometry of a channel, as it comes with the control message; check it with sb_geometry_is_possible.
 struct sb_geometry {

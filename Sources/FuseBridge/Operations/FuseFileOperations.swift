@@ -58,6 +58,15 @@ private func addOpening(_ operations: inout fuse_lowlevel_ops) {
             let opened = try backend.open(
                 details, node: UInt64(node), flags: UInt32(bitPattern: unsafe file.pointee.flags),
                 clearsPrivileges: flags & UInt32(FUSE_OPEN_KILL_SUIDGID) != 0)
+            if opened.flags.contains(.stream), unsafe file.pointee.flags & O_ACCMODE == O_RDWR {
+                // A read that waits mustn't keep a write waiting for the file's position: it has none. libfuse can't say so.
+                var reply = fuse_open_out(fh: opened.handle, open_flags: opened.openFlags, padding: 0)
+                unsafe withUnsafeBytes(of: &reply) { bytes in
+                    let start = unsafe bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
+                    _ = unsafe fuse_reply_buf(request, start, bytes.count)
+                }
+                return
+            }
             unsafe opened.fill(file)
             _ = unsafe fuse_reply_open(request, file)
         }
