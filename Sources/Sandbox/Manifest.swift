@@ -91,7 +91,7 @@ extension Manifest {
         var manifest = Manifest(name: "network", systemCalls: [.base, .channels, .network, .files])
         manifest.namespaces = .all.subtracting(.network)
         // A connection is a descriptor here and one with the supervisor.
-        manifest.limits.descriptors = 8192
+        manifest.limits.descriptors = 4096
         for path in ["/etc/resolv.conf", "/etc/hosts"] where SystemCall.exists(path) {
             manifest.binds.append(ReadOnlyBind(path: path, isDirectory: false))
             manifest.paths.append(PathRule(path, .read))
