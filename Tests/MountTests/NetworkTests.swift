@@ -115,7 +115,10 @@ struct NetworkTests {
         let data = try open("\(tcp)/\(callNumber)/data")
         sendAll(client, Array("hello".utf8))
         #expect(receive(data, 5) == Array("hello".utf8))
-        sendAll(call, Array("nodelay on".utf8))
+        for command in ["nodelay on", "nodelay off", "keepalive 30", "keepalive off", "ttl 9", "timeout 5000"] {
+            #expect(unsafe write(call, command, command.utf8.count) == command.utf8.count, "\(command)")
+        }
+        #expect(unsafe write(call, "ttl 256", 7) == -1 && Glibc.errno == EINVAL)
         #expect(unsafe write(call, "nonsense", 8) == -1 && Glibc.errno == EINVAL)
         sendAll(call, Array("shutdown write".utf8))
         #expect(receive(client, 1) == [])
