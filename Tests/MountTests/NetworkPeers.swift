@@ -2,10 +2,11 @@ import Glibc
 import Platform
 import Synchronization
 import SystemPackage
+import TestSupport
 
 /// Bytes that a seed determines.
 func pattern(_ seed: UInt64, _ count: Int) -> [UInt8] {
-    var random = SplitMix(seed)
+    var random = SplitMix(seed: seed)
     return (0..<(count + 7) / 8).flatMap { _ in
         let word = random.next()
         return (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64(8 * $0)) }

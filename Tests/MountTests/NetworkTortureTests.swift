@@ -3,6 +3,7 @@ import Platform
 import Supervisor
 import Synchronization
 import SystemPackage
+import TestSupport
 import Testing
 
 /// The server is killed all the time: no byte of a stream is lost or doubled, and no caller.
@@ -66,7 +67,7 @@ struct NetworkTortureTests {
         defer { close(file) }
         let failure = Locked<String?>(nil)
         let writer = try spawnThread(name: "writer") {
-            var random = SplitMix(seed)
+            var random = SplitMix(seed: seed)
             var done = 0
             while done < count {
                 let part = min(count - done, Int(random.next() % 100_000) + 1)
@@ -81,7 +82,7 @@ struct NetworkTortureTests {
                 done += written
             }
         }
-        var random = SplitMix(seed ^ 0x77)
+        var random = SplitMix(seed: seed ^ 0x77)
         var buffer = [UInt8](repeating: 0, count: 100_000)
         var done = 0
         while done < count, failure.withLock({ $0 }) == nil {
