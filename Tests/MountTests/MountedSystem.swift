@@ -112,7 +112,13 @@ final class MountedSystem {
 
     /// Unmounts; returns the image's path, to be checked.
     func end() throws {
-        if unsafe umount2(root, 0) != 0 { throw Errno(rawValue: errno) }
+        // As in `ToolMount.unmount`: busy for a moment if another test is just starting a process.
+        var tries = 0
+        while unsafe umount2(root, 0) != 0 {
+            guard errno == EBUSY, tries < 200 else { throw Errno(rawValue: errno) }
+            tries += 1
+            usleep(20_000)
+        }
         _ = try process.waitForEnd()
     }
 
