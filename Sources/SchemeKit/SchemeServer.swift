@@ -214,8 +214,10 @@ public final class SchemeServer: Sendable {
             for worker in 0..<workers {
                 threads.append(
                     try spawnThread(name: "worker-\(message.channel).\(worker)") {
-                        guard server.begin(epoch: epoch) else { return }
-                        if worker == 0 { server.announce(recoveredSequence: recovered) }
+                        guard
+                            server.begin(
+                                epoch: epoch, whenBegun: { server.announce(recoveredSequence: recovered) })
+                        else { return }
                         ChannelWorker(server, dispatcher, worker: worker, crash: crash).run()
                     })
             }

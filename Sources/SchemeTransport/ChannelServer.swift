@@ -80,13 +80,17 @@ public final class ChannelServer: @unchecked Sendable {
     /// Waits until the client is ready for this epoch, then begins where it says. False if the limit passed, or `stop` was called.
     ///
     /// With several threads each calls it: one waits, the others wait for that one.
-    public func begin(epoch: UInt32, nanoseconds: UInt64? = nil) -> Bool {
+    ///
+    /// - Parameter whenBegun: called by the one that waited, before any thread takes a request: another may wait here for as long as
+    ///   the first one leads.
+    public func begin(epoch: UInt32, nanoseconds: UInt64? = nil, whenBegun: () -> Void = {}) -> Bool {
         taking.withLock { side in
             if side.hasBegun { return !isStopped }
             guard awaitEpoch(epoch, nanoseconds) else { return false }
             side.head = request.load32(ChannelLayout.startPositionOffset)
             side.hasBegun = true
             reply.store32Releasing(ChannelLayout.submissionHeadOffset, side.head)
+            whenBegun()
             return true
         }
     }

@@ -56,8 +56,10 @@ final class LocalSystem {
         let dispatcher = Dispatcher(scheme)
         threads = (0..<2).compactMap { worker in
             try? spawnThread(name: "server") {
-                guard server.begin(epoch: incarnation) else { return }
-                if worker == 0 { server.announce(recoveredSequence: scheme.recoveredSequence) }
+                let sequence = scheme.recoveredSequence
+                guard
+                    server.begin(epoch: incarnation, whenBegun: { server.announce(recoveredSequence: sequence) })
+                else { return }
                 ChannelWorker(server, dispatcher, worker: worker).run()
             }
         }
