@@ -137,7 +137,8 @@ import Testing
                 written += UInt64(count)
             }
             if reading == nil { reading = try pipes.beginRead(node, 1, Int(generator.next() % 40_000) + 1) }
-            if generator.next() % 6 == 0 {
+            // At random, and often enough whatever the seed.
+            if generator.next() % 6 == 0 || UInt64(kills) < read / (total / 8) {
                 kills += 1
                 try pipes.kill(afterNanoseconds: generator.next() % 200_000)
             }
