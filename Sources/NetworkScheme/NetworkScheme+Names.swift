@@ -111,13 +111,7 @@ extension NetworkScheme {
         guard let start = Int(exactly: position), start < entries.count else { return }
         for index in start..<entries.count {
             let attributes = describe(entries[index].node)
-            let name = Array(entries[index].name.utf8)
-            let span = name.span
-            guard
-                listing.append(
-                    unsafe span.bytes, node: attributes.node, kind: UInt8((attributes.mode & ModeBits.typeMask) >> 12),
-                    nextPosition: UInt64(index + 1), attributes: withAttributes ? attributes : nil)
-            else { return }
+            guard listing.append(entries[index].name, at: index, attributes, isShown: withAttributes) else { return }
         }
     }
 

@@ -155,10 +155,10 @@ extension SystemCall {
             unsent: UInt64(raw.unsent), state: raw.state)
     }
 
-    /// What a descriptor is ready for now (poll(2) bits).
+    /// What a descriptor is ready for at this moment (poll(2) bits).
     public static func readiness(_ descriptor: Int32, events: UInt32) -> UInt32 {
-        var entry = pollfd(fd: descriptor, events: Int16(truncatingIfNeeded: events), revents: 0)
-        guard unsafe Glibc.poll(&entry, 1, 0) >= 0 else { return UInt32(POLLERR) }
-        return UInt32(UInt16(bitPattern: entry.revents))
+        var entries = [pollfd(fd: descriptor, events: Int16(truncatingIfNeeded: events), revents: 0)]
+        guard (try? poll(&entries, milliseconds: 0)) != nil else { return UInt32(POLLERR) }
+        return UInt32(UInt16(bitPattern: entries[0].revents))
     }
 }

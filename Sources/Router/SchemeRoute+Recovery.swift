@@ -24,7 +24,7 @@ func pauseThread(nanoseconds: Int) {
 
 extension SchemeRoute {
     /// The blame for a death that may be the request's own doing, and for one that somebody else ordered.
-    private static var guilt: UInt32 { 8 }
+    static var guilt: UInt32 { 8 }
     private static var suspicion: UInt32 { 1 }
     /// A request with so much blame gets EIO: two servers died of it, or it was there each time that many were killed.
     private static var blameLimit: UInt32 { 16 }

@@ -64,7 +64,7 @@ public final class SchemeRoute: Sendable {
     /// The incarnation that recovery is for: a newer one ends it.
     let incarnation = Atomic<UInt32>(0)
     /// How much what the dead server had in hand is to blame for its death; the most if it isn't known.
-    let blame = Atomic<UInt32>(8)
+    let blame = Atomic<UInt32>(SchemeRoute.guilt)
     let faults: RouterFaults
     let points: CrashPoints?
     /// A commit was asked for to make room and isn't done yet.

@@ -204,4 +204,14 @@ public struct DirectoryListing: ~Copyable, ~Escapable {
         DirectoryRecord(node: node, nextPosition: nextPosition, kind: kind, attributes: attributes)
             .append(name: name, to: &bytes, at: &count)
     }
+
+    /// Adds the entry of a place in a list of all: the position behind it is the next place. False if there is no room.
+    @_lifetime(self: copy self)
+    public mutating func append(_ name: String, at place: Int, _ attributes: NodeAttributes, isShown: Bool) -> Bool {
+        let name = Array(name.utf8)
+        let span = name.span
+        return append(
+            unsafe span.bytes, node: attributes.node, kind: UInt8((attributes.mode & ModeBits.typeMask) >> 12),
+            nextPosition: UInt64(place + 1), attributes: isShown ? attributes : nil)
+    }
 }

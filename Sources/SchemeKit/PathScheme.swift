@@ -270,13 +270,7 @@ public final class PathScheme: NodeScheme {
         for index in start..<names.count {
             // A name that went away since it was listed isn't an entry.
             guard let attributes = try? numbered(join(directory, names[index])) else { continue }
-            let name = Array(names[index].utf8)
-            let span = name.span
-            guard
-                listing.append(
-                    unsafe span.bytes, node: attributes.node, kind: UInt8((attributes.mode & ModeBits.typeMask) >> 12),
-                    nextPosition: UInt64(index + 1), attributes: withAttributes ? attributes : nil)
-            else { return }
+            guard listing.append(names[index], at: index, attributes, isShown: withAttributes) else { return }
         }
     }
 

@@ -3,44 +3,34 @@ import Platform
 import Sandbox
 import Supervisor
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import DisplayScheme
 
-private let mountObstacle: Comment? = {
-    if unsafe access("/dev/fuse", R_OK | W_OK) != 0 { return "/dev/fuse can't be opened" }
-    if geteuid() != 0 { return "these tests kill processes of a mount of root's" }
-    return nil
-}()
+private let mountObstacle: Comment? = MountFolder.obstacle.map { Comment(rawValue: $0) }
 
 /// Supervisor, router and display scheme as processes in their sandboxes, mounted in a temporary folder, with viewers' sockets.
 private final class MountedDisplay {
-    let folder: String
-    let root: String
+    private let place: MountFolder
+    var folder: String { place.path }
+    var root: String { place.root }
     let client: ControlClient
     private let process: ChildProcess
 
-    private static func program(_ name: String) throws -> String {
-        let own = try SystemCall.readLink("/proc/self/exe")
-        return own.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
-            + "/\(name)"
-    }
-
     init() throws {
-        var template = Array("/tmp/saltbridge-display-XXXXXX".utf8CString)
-        guard unsafe mkdtemp(&template) != nil else { throw Errno(rawValue: errno) }
-        folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        root = "\(folder)/mount"
-        _ = unsafe mkdir(root, 0o755)
+        let place = try MountFolder("display")
+        let (folder, root) = (place.path, place.root)
+        self.place = place
         var display = MemberConfiguration(
-            name: "display", executablePath: try Self.program("scheme-display"), manifest: .display)
+            name: "display", executablePath: try MountFolder.program("scheme-display"), manifest: .display)
         display.settings = [("size", "320x200")]
         display.descriptors = [
             ("vnc", try SystemCall.listen(atPath: "\(folder)/vnc")),
             ("web", try SystemCall.listen(atPath: "\(folder)/web")),
         ]
         var router = MemberConfiguration(
-            name: "router", executablePath: try Self.program("saltbridge-router"), manifest: .router)
+            name: "router", executablePath: try MountFolder.program("saltbridge-router"), manifest: .router)
         router.settings = [("root", "display")]
         var configuration = SupervisorConfiguration(schemes: [display])
         configuration.router = router
@@ -51,7 +41,7 @@ private final class MountedDisplay {
         configuration.policy.failedStartLimit = 1_000_000
         // A loaded machine keeps a server from its requests for long; that is not what these tests look for.
         configuration.limits.idle = 60_000_000_000
-        var launch = SupervisorLaunch(program: try Self.program("saltbridge-supervisor"))
+        var launch = SupervisorLaunch(program: try MountFolder.program("saltbridge-supervisor"))
         launch.log = SharedDescriptor(try SystemCall.open("\(folder)/log", O_CREAT | O_WRONLY | O_APPEND, mode: 0o600))
         process = try launch.start(configuration)
         client = try ControlClient(path: "\(folder)/control")
@@ -80,16 +70,7 @@ private final class MountedDisplay {
 
     func picture(_ display: Int = 0) throws -> [UInt32] { try decodePNG(try contents("\(display)/screen.png")).pixels }
 
-    deinit {
-        unsafe umount2(root, Int32(MNT_DETACH))
-        try? process.send(signal: SIGKILL)
-        _ = try? process.waitForEnd()
-        for name in (try? SystemCall.directoryNames(folder)) ?? [] where name != "mount" {
-            _ = unsafe unlink("\(folder)/\(name)")
-        }
-        _ = unsafe rmdir(root)
-        _ = unsafe rmdir(folder)
-    }
+    deinit { place.remove(ending: process) }
 }
 
 /// The display through the mount, as programs see it; its server is killed in between.

@@ -58,11 +58,6 @@ struct DiskFaultTests {
         #expect(try mount.run(["fsck", mount.image]).status == 0)
     }
 
-    private func bytes(_ path: String) throws -> [UInt8] {
-        let file = try SystemCall.open(path, O_RDONLY)
-        return try SystemCall.readToEnd(file.rawValue, limit: 1 << 30)
-    }
-
     @Test func tooLargeFilesAreRefused() throws {
         let mount = try ToolMount()
         try mount.mount("--root", "file")

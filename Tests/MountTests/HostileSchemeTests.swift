@@ -4,6 +4,7 @@ import Platform
 import Sandbox
 import Supervisor
 import SystemPackage
+import TestSupport
 import Testing
 
 /// A scheme server that has been taken over writes random bytes into everything that the router reads of it: rings, records,
@@ -12,7 +13,7 @@ import Testing
 struct HostileSchemeTests {
     @Test func noiseTrapsNobody() throws {
         var hostile = MemberConfiguration(
-            name: "hostile", executablePath: try MountedSystem.program("fake-scheme"), manifest: .plain("hostile"))
+            name: "hostile", executablePath: try MountFolder.program("fake-scheme"), manifest: .plain("hostile"))
         hostile.settings = [("behaviour", "hostile")]
         hostile.isEssential = false
         let system = try MountedSystem { configuration in

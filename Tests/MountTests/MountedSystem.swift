@@ -10,11 +10,7 @@ import TestSupport
 import Testing
 
 /// Why mounts can't be tested here, or nil.
-let mountObstacle: Comment? = {
-    if unsafe access("/dev/fuse", R_OK | W_OK) != 0 { return "/dev/fuse can't be opened" }
-    if geteuid() != 0 { return "these tests kill processes of a mount of root's" }
-    return nil
-}()
+let mountObstacle: Comment? = MountFolder.obstacle.map { Comment(rawValue: $0) }
 
 /// Why the deaths of routers can't be tested here, or nil.
 let routerObstacle: Comment? = LinuxKernel.routerObstacle.map { Comment(rawValue: $0) }
@@ -22,17 +18,12 @@ let routerObstacle: Comment? = LinuxKernel.routerObstacle.map { Comment(rawValue
 /// A whole system on an image of its own: supervisor, router, disk and file as processes in their sandboxes, mounted in a
 /// temporary folder.
 final class MountedSystem {
-    let folder: String
-    let root: String
+    private let place: MountFolder
+    var folder: String { place.path }
+    var root: String { place.root }
     let image: String
     let client: ControlClient
     private let process: ChildProcess
-
-    static func program(_ name: String) throws -> String {
-        let own = try SystemCall.readLink("/proc/self/exe")
-        return own.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
-            + "/\(name)"
-    }
 
     /// - Parameters:
     ///   - faults: what the router leaves out (its setting `faults`).
@@ -40,22 +31,21 @@ final class MountedSystem {
     init(
         byteCount: UInt64 = 1 << 30, faults: String = "", _ change: (inout SupervisorConfiguration) -> Void = { _ in }
     ) throws {
-        var template = Array("/tmp/saltbridge-system-XXXXXX".utf8CString)
-        guard unsafe mkdtemp(&template) != nil else { throw Errno(rawValue: errno) }
-        folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        root = "\(folder)/mount"
+        let place = try MountFolder("system")
+        let (folder, root) = (place.path, place.root)
+        self.place = place
         image = "\(folder)/image"
-        _ = unsafe mkdir(root, 0o755)
         try Self.format(image, byteCount)
         let descriptor = SharedDescriptor(try SystemCall.open(image, O_RDWR))
-        var disk = MemberConfiguration(name: "disk", executablePath: try Self.program("scheme-disk"), manifest: .disk)
+        var disk = MemberConfiguration(
+            name: "disk", executablePath: try MountFolder.program("scheme-disk"), manifest: .disk)
         disk.descriptors = [("image", descriptor)]
         disk.settings = [("name", image)]
         disk.isVisible = false
         let file = MemberConfiguration(
-            name: "file", executablePath: try Self.program("scheme-file"), manifest: .file, uses: ["disk"])
+            name: "file", executablePath: try MountFolder.program("scheme-file"), manifest: .file, uses: ["disk"])
         var router = MemberConfiguration(
-            name: "router", executablePath: try Self.program("saltbridge-router"), manifest: .router)
+            name: "router", executablePath: try MountFolder.program("saltbridge-router"), manifest: .router)
         router.settings = [("root", "file")] + (faults.isEmpty ? [] : [("faults", faults)])
         var configuration = SupervisorConfiguration(schemes: [disk, file])
         configuration.router = router
@@ -68,7 +58,7 @@ final class MountedSystem {
         // A loaded machine keeps a server from its requests for long; that is not what these tests look for.
         configuration.limits.idle = 60_000_000_000
         change(&configuration)
-        var launch = SupervisorLaunch(program: try Self.program("saltbridge-supervisor"))
+        var launch = SupervisorLaunch(program: try MountFolder.program("saltbridge-supervisor"))
         launch.log = SharedDescriptor(try SystemCall.open("\(folder)/log", O_CREAT | O_WRONLY | O_APPEND, mode: 0o600))
         process = try launch.start(configuration)
         client = try ControlClient(path: "\(folder)/control")
@@ -122,14 +112,5 @@ final class MountedSystem {
         _ = try process.waitForEnd()
     }
 
-    deinit {
-        unsafe umount2(root, Int32(MNT_DETACH))
-        try? process.send(signal: SIGKILL)
-        _ = try? process.waitForEnd()
-        for name in (try? SystemCall.directoryNames(folder)) ?? [] where name != "mount" {
-            _ = unsafe unlink("\(folder)/\(name)")
-        }
-        _ = unsafe rmdir(root)
-        _ = unsafe rmdir(folder)
-    }
+    deinit { place.remove(ending: process) }
 }

@@ -3,6 +3,7 @@ import Platform
 import Supervisor
 import Synchronization
 import SystemPackage
+import TestSupport
 import Testing
 
 extension MountedSystem {
@@ -10,7 +11,7 @@ extension MountedSystem {
     static func withNetwork(_ settings: [(String, String)] = []) throws -> MountedSystem {
         try MountedSystem { configuration in
             configuration.router?.settings.removeAll { $0.key == "root" }
-            guard let path = try? program("scheme-network") else { return }
+            guard let path = try? MountFolder.program("scheme-network") else { return }
             var member = MemberConfiguration(name: "network", executablePath: path, manifest: .network)
             member.settings = [("owner", "0:0")] + settings
             configuration.schemes.append(member)

@@ -11,11 +11,6 @@ import Testing
 /// An image that is mounted with an overlay is never written, and nothing that was acknowledged is lost with the disk's process.
 @Suite(.serialized, .enabled(if: mountObstacle == nil, mountObstacle))
 struct OverlayTests {
-    private func bytes(_ path: String) throws -> [UInt8] {
-        let file = try SystemCall.open(path, O_RDONLY)
-        return try SystemCall.readToEnd(file.rawValue, limit: 1 << 30)
-    }
-
     @Test func baseStaysAsItWas() throws {
         var before: [UInt8] = []
         let system = try MountedSystem(byteCount: 64 << 20) { configuration in

@@ -55,15 +55,10 @@ struct SystemTests {
         #expect(try SHA256.of(bytes(mount.image)) == before)
     }
 
-    private func bytes(_ path: String) throws -> [UInt8] {
-        let file = try SystemCall.open(path, O_RDONLY)
-        return try SystemCall.readToEnd(file.rawValue, limit: 1 << 30)
-    }
-
     /// A scheme that died too often is offline: ENODEV at once, others don't notice, `restart` brings it back.
     @Test func offlineSchemeComesBack() throws {
         var small = MemberConfiguration(
-            name: "small", executablePath: try MountedSystem.program("scheme-small"), manifest: .plain("small"))
+            name: "small", executablePath: try MountFolder.program("scheme-small"), manifest: .plain("small"))
         small.isEssential = false
         let system = try MountedSystem { configuration in
             configuration.schemes.append(small)

@@ -4,6 +4,12 @@ import SystemPackage
 import TestSupport
 import Testing
 
+/// What a file holds.
+func bytes(_ path: String) throws -> [UInt8] {
+    let file = try SystemCall.open(path, O_RDONLY)
+    return try SystemCall.readToEnd(file.rawValue, limit: 1 << 30)
+}
+
 /// A folder with an image that the command line mounts, as root; nothing of it is left behind.
 final class ToolMount: Sendable {
     let folder: TemporaryDirectory

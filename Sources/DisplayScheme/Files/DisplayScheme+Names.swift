@@ -94,13 +94,7 @@ extension DisplayScheme {
         guard let start = Int(exactly: position), start < entries.count else { return }
         for index in start..<entries.count {
             let (text, attributes) = entries[index]
-            let name = Array(text.utf8)
-            let span = name.span
-            guard
-                listing.append(
-                    unsafe span.bytes, node: attributes.node, kind: UInt8((attributes.mode & ModeBits.typeMask) >> 12),
-                    nextPosition: UInt64(index + 1), attributes: withAttributes ? attributes : nil)
-            else { return }
+            guard listing.append(text, at: index, attributes, isShown: withAttributes) else { return }
         }
     }
 }

@@ -37,14 +37,8 @@ enum HostChecks {
     }
 
     private static var kernel: HostCheck {
-        var names = utsname()
-        _ = unsafe uname(&names)
-        let release = unsafe withUnsafeBytes(of: &names.release) { bytes in
-            unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-        }
-        let parts = release.split(whereSeparator: { !$0.isNumber }).prefix(2).compactMap { Int($0) }
-        let version = parts.count == 2 ? (parts[0], parts[1]) : (0, 0)
-        let found = "Linux \(release)"
+        let version = KernelRelease.current.version
+        let found = "Linux \(KernelRelease.current.text)"
         if version < (5, 13) {
             return HostCheck(
                 name: "kernel", verdict: .missing, found: found, advice: "Linux 5.13 or later is needed (landlock).")
