@@ -34,11 +34,15 @@ struct ViewDisplay: ParsableCommand {
         guard let line = lines.first(where: { $0.hasPrefix(key) }) else {
             throw ToolFailure("\(mountpoint) was mounted without display.\(key.dropLast())")
         }
-        let address = String(line.dropFirst(4))
-        guard !web || !address.hasPrefix("/") else {
-            throw ToolFailure("the page is served at the Unix socket \(address), which browsers can't open")
+        // The display server says it, which isn't to be trusted: it becomes an argument of a program of the user's.
+        let text = String(line.dropFirst(4))
+        guard let address = ViewerAddress(text) else {
+            throw ToolFailure(
+                "\(path) names no address that a viewer can be started with: \(ToolFailure.display(Array(text.utf8)))")
         }
-        let target = web ? "http://\(address)/" : address.hasPrefix("/") ? address : Self.doubled(address)
+        guard let target = web ? address.page : address.viewerArgument else {
+            throw ToolFailure("the page is served at the Unix socket \(text), which browsers can't open")
+        }
         if self.print {
             Swift.print(target)
             return
@@ -50,7 +54,4 @@ struct ViewDisplay: ParsableCommand {
         }
         throw ToolFailure("\(programs.joined(separator: " and ")) can't be started: open \(target) yourself")
     }
-
-    /// `ADDRESS::PORT`: viewers take a number after one colon for that of a display.
-    private static func doubled(_ address: String) -> String { address.replacing(":", with: "::") }
 }

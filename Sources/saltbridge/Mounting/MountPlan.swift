@@ -169,12 +169,15 @@ struct MountPlan {
     private func addViewers(_ display: inout MemberConfiguration) throws(ToolFailure) {
         func setting(_ key: String) -> String? { settings.last { $0.member == "display" && $0.key == key }?.value }
         if let file = setting("password-file") {
+            let password: String
             do throws(Errno) {
-                let text = try SystemCall.smallFile(file)
-                display.settings.append(("password", String(text.prefix { $0 != "\n" })))
+                password = String(try SystemCall.smallFile(file).prefix { $0 != "\n" })
             } catch {
                 throw ToolFailure("\(file): \(error)")
             }
+            // Nobody means a password that everybody knows.
+            guard !password.isEmpty else { throw ToolFailure("\(file): no password in the first line") }
+            display.settings.append(("password", password))
         }
         for key in Self.viewerAddresses {
             guard let address = setting(key) else { continue }

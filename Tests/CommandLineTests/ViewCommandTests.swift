@@ -1,0 +1,45 @@
+import Glibc
+import Platform
+import SystemPackage
+import TestSupport
+import Testing
+
+/// `saltbridge view` takes the address from the display server, and gives it to other programs: only what is an address goes on.
+@Suite struct ViewCommandTests {
+    /// A folder that looks like a mount whose display server says this.
+    private func bench(_ line: String) throws -> Workbench {
+        let bench = try Workbench()
+        for name in ["mount", "mount/display", "mount/display/0"] {
+            try SystemCall.makeDirectoryAt(AT_FDCWD, Array(bench.file(name).utf8), mode: 0o755)
+        }
+        try bench.write("mount/display/0/info", Array("size 1280x720\n\(line)\n".utf8))
+        return bench
+    }
+
+    @Test(arguments: [
+        ("vnc 127.0.0.1:5900", "127.0.0.1::5900"), ("vnc 192.0.2.7:1", "192.0.2.7::1"),
+        ("vnc [::1]:5901", "[::1]::5901"),
+        ("vnc /run/user/0/view 1", "/run/user/0/view 1"), ("web 127.0.0.1:6080", "http://127.0.0.1:6080/"),
+        ("web [2001:db8::1]:80", "http://[2001:db8::1]:80/"),
+    ])
+    func addressesAreTaken(_ line: String, _ target: String) throws {
+        let bench = try bench(line)
+        let option = line.hasPrefix("web") ? "--web" : "--print"
+        #expect(try bench.run("view", bench.file("mount"), "--print", option).lines == [target])
+    }
+
+    @Test(arguments: [
+        "vnc -via", "vnc -via 127.0.0.1:1", "vnc --help", "vnc localhost:5900", "vnc 127.0.0.1", "vnc 127.0.0.1:",
+        "vnc 127.0.0.1:0",
+        "vnc 127.0.0.1:65536", "vnc 127.0.0.1:+1", "vnc 127.0.0.1:5900 -via x", "vnc 127.1:5900", "vnc ::1:5900",
+        "vnc [127.0.0.1]:5900", "vnc [fe80::1%1]:5900", "vnc [::1:5900", "vnc relative/path", "vnc @127.0.0.1:1",
+        "vnc ",
+        "vnc /\u{1b}[2J", "web 127.0.0.1:1/$(id)", "web file:///etc/passwd", "web user@127.0.0.1:80", "web /run/web",
+    ])
+    func everythingElseIsAnError(_ line: String) throws {
+        let bench = try bench(line)
+        let option = line.hasPrefix("web") ? "--web" : "--print"
+        let result = try bench.fail(1, "view", bench.file("mount"), "--print", option)
+        #expect(result.output.isEmpty && !result.errors.contains("\u{1b}"))
+    }
+}
