@@ -205,6 +205,62 @@ struct DisplaySchemeTests {
         #expect(try harness.text("0/info").contains("windows 0\n"))
     }
 
+    /// Orbital's commands about the mouse: what is said of the arrow, of its bounds, of steps in place of places, and moving by hand.
+    @Test func windowsHaveASayInTheMouse() throws {
+        let harness = try DisplayHarness(size: "200x100")
+        try harness.write("0/text", "\u{1b}[?25l")
+        let window = try harness.open("window/l/20/30/40/20/w", handle: 11)
+        let node = try harness.find("windows/\(UInt32(truncatingIfNeeded: window))")
+        try harness.write(node, bytes([UInt32](repeating: 0xff11_2233, count: 800)))
+        func say(_ command: String) throws { try harness.write(window, Array(command.utf8)) }
+        func events() throws -> [InputEvent] {
+            guard let bytes = try? harness.read(window, 2400) else { return [] }
+            return stride(from: 0, to: bytes.count, by: 24).compactMap { InputEvent(bytes[$0...]) }
+        }
+        _ = try events()
+        // The arrow's black tip, over the window and beside it.
+        try harness.write("0/cursor", "25 35 1")
+        func pixel(_ x: Int, _ y: Int) throws -> UInt32 { try harness.picture().pixels[y * 200 + x] }
+        #expect(try pixel(25, 35) == 0xff00_0000)
+        try say("M,C,0")
+        #expect(try pixel(25, 35) == 0xff11_2233)
+        try harness.write("0/cursor", "19 35 1")
+        #expect(try pixel(20, 37) == 0xffff_ffff)
+        try say("M,C,1")
+        try harness.write("0/cursor", "25 35 1")
+        #expect(try pixel(25, 35) == 0xff00_0000)
+        _ = try events()
+        // Grabbed, the mouse stays inside, and every button is the window's.
+        try say("M,G,1")
+        try harness.write("0/input", "mouse 199 0\nbutton 1\nbutton 0\n")
+        #expect(try events() == [InputEvent(.mouse, 39, 0), InputEvent(.button, 1), InputEvent(.button, 0)])
+        #expect(try harness.text("0/cursor") == "59 30 1 0\n")
+        try harness.restart(adopting: [(window, 11)])
+        try harness.write("0/input", "mouse 0 99\n")
+        #expect(try events() == [InputEvent(.mouse, 0, 19)])
+        try say("M,G,0")
+        // Steps.
+        try say("M,R,1")
+        try harness.write("0/input", "mouse 30 40\nmouse 27 45\nmouse 27 45\nrelative 5 -6\n")
+        #expect(
+            try events() == [InputEvent(.relative, 10, -9), InputEvent(.relative, -3, 5), InputEvent(.relative, 5, -6)])
+        try say("M,R,0")
+        // Moved by the mouse as long as the button is pressed.
+        try say("D")
+        try harness.write("0/input", "mouse 30 40\nbutton 1\n")
+        try say("D")
+        try harness.write("0/input", "mouse 40 60\nbutton 0\nmouse 45 60\n")
+        let seen = try events()
+        #expect(seen.contains(InputEvent(.move, 30, 50)))
+        #expect(seen.last == InputEvent(.mouse, 15, 10))
+        #expect(try pixel(30, 50) == 0xff11_2233)
+        // Several flags at once, as Redox takes them.
+        try say("F,tu,1")
+        for bad in ["M", "M,C", "M,C,2", "M,X,1", "M,C,1,1", "D,1", "D,T", "F,qt,1", "F,t,2"] {
+            #expect(throws: Errno.invalidArgument) { try say(bad) }
+        }
+    }
+
     @Test(arguments: ["q/1/1/10/10/t", "l/1/a/10/10/t", "l/1/1/0/10/t", "l/1/1/10/99999/t"])
     func badWindows(_ path: String) throws {
         let harness = try DisplayHarness()

@@ -19,7 +19,7 @@ enum Compositor {
                 draw(window, isFocused: index == focus, core.memory.pixels(window), &target)
             }
         }
-        if display.pointer.isVisible { drawPointer(display.pointer, &target) }
+        if core.isPointerVisible(number) { drawPointer(display.pointer, &target) }
         return target.pixels
     }
 

@@ -14,12 +14,13 @@ extension DisplayCore {
     /// Takes an event of a user: moves the mouse, moves and raises windows, and queues it for who is to read it.
     mutating func take(_ event: InputEvent, _ number: Int) {
         guard var display = state.displays[number] else { return }
+        let place = (display.pointer.x, display.pointer.y)
         if event.kind == .mouse { move(&display, number, event) }
         if event.kind == .key, event.scancode == Keyboard.control { display.isControlHeld = event.isPress }
         let before = display.pointer.buttons
         if event.kind == .button { display.pointer.buttons = UInt32(truncatingIfNeeded: event.a & 0xff) }
         state.displays[number] = display
-        guard number == 0, !state.windows.isEmpty, deliverToWindow(event, display.pointer, before) else {
+        guard number == 0, !state.windows.isEmpty, deliverToWindow(event, display.pointer, from: place, before) else {
             deliver(event, toDisplay: number)
             return
         }
@@ -27,12 +28,37 @@ extension DisplayCore {
 
     private mutating func move(_ display: inout DisplayState.Display, _ number: Int, _ event: InputEvent) {
         let old = display.pointer
-        display.pointer.x = Int(clamping: min(max(event.a, 0), Int64(display.size.width - 1)))
-        display.pointer.y = Int(clamping: min(max(event.b, 0), Int64(display.size.height - 1)))
+        let room = number == 0 ? pointerRoom(display.size) : display.size.bounds
+        display.pointer.x = Int(clamping: min(max(event.a, Int64(room.x)), Int64(room.right - 1)))
+        display.pointer.y = Int(clamping: min(max(event.b, Int64(room.y)), Int64(room.bottom - 1)))
         if display.pointer.isVisible {
             note(number, PointerArrow.bounds(old.x, old.y))
             note(number, PointerArrow.bounds(display.pointer.x, display.pointer.y))
         }
+    }
+
+    /// The window that has the keys and the mouse, too.
+    private var grabbing: Int? { focus.flatMap { state.windows[$0].flags.contains(.grabbing) ? $0 : nil } }
+
+    /// Where the mouse may be on display 0.
+    private func pointerRoom(_ size: PixelSize) -> Rectangle {
+        let content = grabbing.map { state.windows[$0].content.intersection(size.bounds) }
+        return content.flatMap { $0.isEmpty ? nil : $0 } ?? size.bounds
+    }
+
+    /// Brings the mouse to where it may be.
+    mutating func confinePointer() {
+        guard var display = state.displays[0] else { return }
+        move(&display, 0, InputEvent(.mouse, Int64(display.pointer.x), Int64(display.pointer.y)))
+        state.displays[0] = display
+    }
+
+    /// Whether the arrow is seen on a display: it is to be, and isn't over a window that wants none.
+    func isPointerVisible(_ number: Int) -> Bool {
+        guard let pointer = state.displays[number]?.pointer, pointer.isVisible else { return false }
+        guard number == 0, let index = grabbing ?? window(at: pointer.x, pointer.y) else { return true }
+        let window = state.windows[index]
+        return !window.flags.contains(.cursorless) || !window.content.contains(pointer.x, pointer.y)
     }
 
     /// Queues an event for the readers of a display's input and terminal.
@@ -67,13 +93,18 @@ extension DisplayCore {
 
     /// False if no window is concerned.
     private mutating func deliverToWindow(
-        _ event: InputEvent, _ pointer: DisplayState.Pointer, _ buttonsBefore: UInt32
+        _ event: InputEvent, _ pointer: DisplayState.Pointer, from old: (x: Int, y: Int), _ buttonsBefore: UInt32
     ) -> Bool {
         switch event.kind {
         case .mouse:
             if let drag { return moveWindow(drag, pointer) }
-            guard let index = window(at: pointer.x, pointer.y) else { return false }
+            guard let index = grabbing ?? window(at: pointer.x, pointer.y) else { return false }
             let window = state.windows[index]
+            if window.flags.contains(.relative), index == focus {
+                let step = (Int64(pointer.x - old.x), Int64(pointer.y - old.y))
+                if step != (0, 0) { deliver(InputEvent(.relative, step.0, step.1), toWindow: index) }
+                return true
+            }
             deliver(
                 InputEvent(.mouse, Int64(pointer.x - window.x), Int64(pointer.y - window.y)), toWindow: index)
             return true
@@ -82,8 +113,16 @@ extension DisplayCore {
                 if pointer.buttons == 0 { drag = nil }
                 return true
             }
+            if let index = grabbing {
+                deliver(event, toWindow: index)
+                return true
+            }
             guard let index = window(at: pointer.x, pointer.y) else { return false }
             if buttonsBefore == 0, pointer.buttons != 0 { return press(index, event, pointer) }
+            deliver(event, toWindow: index)
+            return true
+        case .relative:
+            guard let index = focus, state.windows[index].flags.contains(.relative) else { return false }
             deliver(event, toWindow: index)
             return true
         case .key, .scroll:

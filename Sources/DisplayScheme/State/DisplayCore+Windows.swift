@@ -34,7 +34,9 @@ extension DisplayCore {
     }
 
     /// Carries out a command that was written to a window, as Redox's programs do: `P,x,y` position, `S,width,height` size, `T,title`,
-    /// `F,flag,0 or 1`, `A,0 or 1` asynchronous, `Y[,x,y,width,height]...` these parts were drawn. False: not known.
+    /// `F,flags,0 or 1`, `A,0 or 1` asynchronous, `Y[,x,y,width,height]...` these parts were drawn, `D` the mouse moves it as long as
+    /// its button is pressed, `M,C,0 or 1` the arrow is seen over it, `M,G,0 or 1` the mouse can't leave it, `M,R,0 or 1` it is told how
+    /// far the mouse was moved. False: not known.
     mutating func command(_ text: String, _ index: Int) -> Bool {
         let parts = text.split(separator: ",", maxSplits: 1, omittingEmptySubsequences: false)
         guard let name = parts.first else { return false }
@@ -57,14 +59,47 @@ extension DisplayCore {
         case "A": return setFlag("a", rest, index)
         case "F":
             let words = rest.split(separator: ",")
-            guard words.count == 2, let letter = words[0].first, words[0].count == 1 else { return false }
-            return setFlag(letter, String(words[1]), index)
+            guard words.count == 2, words[0].allSatisfy({ Window.Flags.flag($0) != nil }) else { return false }
+            let id = state.windows[index].id
+            // A window that comes to the front has another index.
+            for letter in words[0] {
+                guard let index = window(id), setFlag(letter, String(words[1]), index) else { return false }
+            }
         case "Y": return noteDrawn(numbers, index)
-        // What the mouse does over a window is its viewer's: taken, and without effect here.
-        case "M", "D": break
+        case "D":
+            guard rest.isEmpty else { return false }
+            beginDrag(index)
+        case "M": return setMouse(rest, index)
         default: return false
         }
         return true
+    }
+
+    /// The window follows the mouse until its button is let go. Without effect if it is already.
+    private mutating func beginDrag(_ index: Int) {
+        guard let pointer = state.displays[0]?.pointer, pointer.buttons != 0 else { return }
+        let window = state.windows[index]
+        drag = (window.id, pointer.x - window.x, pointer.y - window.y)
+    }
+
+    private mutating func setMouse(_ text: String, _ index: Int) -> Bool {
+        let words = text.split(separator: ",", omittingEmptySubsequences: false)
+        guard words.count == 2, words[1] == "0" || words[1] == "1" else { return false }
+        let isSet = words[1] == "1"
+        switch words[0] {
+        case "C": set(.cursorless, !isSet, index)
+        case "G":
+            set(.grabbing, isSet, index)
+            if isSet { confinePointer() }
+        case "R": set(.relative, isSet, index)
+        default: return false
+        }
+        return true
+    }
+
+    private mutating func set(_ flag: Window.Flags, _ isSet: Bool, _ index: Int) {
+        if isSet { state.windows[index].flags.insert(flag) } else { state.windows[index].flags.remove(flag) }
+        if let pointer = state.displays[0]?.pointer { note(0, PointerArrow.bounds(pointer.x, pointer.y)) }
     }
 
     private mutating func resizeWindow(_ index: Int, _ size: PixelSize) {

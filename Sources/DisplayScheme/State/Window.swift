@@ -19,6 +19,13 @@ struct Window: Equatable {
         static let transparent = Flags(rawValue: 1 << 6)
         /// `u`: no button to close it.
         static let unclosable = Flags(rawValue: 1 << 7)
+        // Set by commands only, so without a letter.
+        /// No arrow over its content.
+        static let cursorless = Flags(rawValue: 1 << 8)
+        /// As long as it has the keys, the mouse can't leave its content.
+        static let grabbing = Flags(rawValue: 1 << 9)
+        /// As long as it has the keys, it is told how far the mouse was moved, not where it is.
+        static let relative = Flags(rawValue: 1 << 10)
 
         private static let letters: [(Character, Flags)] = [
             ("a", .asynchronous), ("b", .back), ("f", .front), ("h", .hidden), ("l", .borderless), ("r", .resizable),
