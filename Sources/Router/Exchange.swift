@@ -8,6 +8,8 @@ import Synchronization
 // - Threads that wait for an answer do it themselves. One of them leads: it sleeps on the channel and gives the others theirs.
 //   With one request at a time, the thread that asked is the one that the server wakes: no hand-over.
 // - A leader that has its own answer leaves; a thread that still waits takes over.
+// - Where a thread listens all the time for events, it leads only while nobody asks: after an answer it steps aside for a moment, so
+//   that who asks next is woken by the server itself. It doesn't while somebody polls: events must not be late for him.
 // - While the channel's server is replaced nobody leads: the thread that does that takes the completions.
 // - A completion that nobody waits for was asked for by a process that is dead, and is kept for the resent request, or nobody
 //   is interested in it, and its record is freed.
@@ -158,12 +160,18 @@ final class Exchange: Sendable {
     }
 
     /// One turn of taking completions and events without waiting for any in particular.
-    func listen(_ waiter: Waiter) {
-        guard case .leader = role(waiter) else { return pauseThread(nanoseconds: 1_000_000) }
-        _ = client.waitAndDrain(nanoseconds: 1_000_000_000) { completion in deliver(completion) }
+    ///
+    /// - Parameter isUrgent: whether events have to be taken as soon as they come.
+    func listen(_ waiter: Waiter, isUrgent: () -> Bool) {
+        guard case .leader = role(waiter) else { return pauseThread(nanoseconds: Self.absence) }
+        let count = client.waitAndDrain(nanoseconds: 1_000_000_000) { completion in deliver(completion) }
         takeEvents()
         _ = leave(waiter)
+        if count > 0, !isUrgent() { pauseThread(nanoseconds: Self.absence) }
     }
+
+    /// For how long the thread that listens for events leaves that to those who wait for answers.
+    private static let absence = 1_000_000
 
     func takeEvents() {
         _ = client.drainEvents(onEvent)

@@ -160,6 +160,13 @@ final class HandleTable: Sendable {
         }
     }
 
+    /// Whether somebody polls an open file, or did: his next call would not be told if events were late.
+    var isPolled: Bool {
+        state.withLock { state in
+            (1..<state.used).contains { kind($0) == Place.open && word($0, 24) != 0 }
+        }
+    }
+
     /// Frees what was closed by committed changes.
     func collect(committed: UInt64) {
         for record in records() where record.closedBy != 0 && record.closedBy <= committed { free(record.handle) }

@@ -121,7 +121,9 @@ public final class SchemeRoute: Sendable {
         do {
             try spawnThread(name: "events", stackSize: 256 << 10) { [weak self] in
                 let waiter = Waiter()
-                while let self, !self.hasEnded.load(ordering: .relaxed) { self.exchange.listen(waiter) }
+                while let self, !self.hasEnded.load(ordering: .relaxed) {
+                    self.exchange.listen(waiter) { self.handles.isPolled }
+                }
             }
         } catch {
             // Without the thread events come with the next answer.
