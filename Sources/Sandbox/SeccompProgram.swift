@@ -31,6 +31,7 @@ public struct SeccompProgram: Sendable, Equatable {
     public init(allowing set: SystemCallSet) {
         begin()
         refuse(SYS_clone3, with: ENOSYS)
+        refuseOwnHeaders()
         var seen: Set<Int> = []
         for rule in set.rules where seen.insert(rule.number).inserted { append(rule) }
         emit(Self.returnConstant, Self.fail(EPERM))
@@ -90,6 +91,20 @@ public struct SeccompProgram: Sendable, Equatable {
         emit(Self.jumpEqual, test.value, 0, 1)
         emit(Self.returnConstant, Self.allow)
         emit(Self.returnConstant, Self.fail(EPERM))
+    }
+
+    /// IP_HDRINCL and IPV6_HDRINCL: who was given a raw socket must not write headers, and with them other protocols and senders.
+    private mutating func refuseOwnHeaders() {
+        emit(Self.jumpEqual, UInt32(SYS_setsockopt), 0, 10)
+        for (level, name) in [(0, 3), (41, 36)] as [(UInt32, UInt32)] {
+            emit(Self.loadWord, 24)
+            emit(Self.jumpEqual, level, 0, 3)
+            emit(Self.loadWord, 32)
+            emit(Self.jumpEqual, name, 0, 1)
+            emit(Self.returnConstant, Self.fail(EPERM))
+        }
+        // The number again, for the rules.
+        emit(Self.loadWord, 0)
     }
 
     private mutating func refuse(_ number: Int32, with code: Int32) {
