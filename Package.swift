@@ -60,6 +60,7 @@ let package = Package(
         .target(name: "CConsoleFont", path: "Sources/CLibraries/CConsoleFont"),
         library("CPNG", package: "libpng", provider: "libpng-dev"),
         library("CCares", package: "libcares", provider: "libc-ares-dev"),
+        library("CTLS", package: "libssl", provider: "libssl-dev"),
         library("CFuse3", package: "fuse3", provider: "libfuse3-dev"),
 
         // The file system.
@@ -96,7 +97,7 @@ let package = Package(
         scheme("Pipe", ["SchemeKit", "SchemeProtocol", "Sandbox", "Platform", systemPackage]),
         module(
             "NetworkScheme",
-            ["SchemeKit", "SchemeProtocol", "SchemeTransport", "Platform", "CCares", systemPackage]),
+            ["SchemeKit", "SchemeProtocol", "SchemeTransport", "Platform", "CCares", "CTLS", systemPackage]),
         scheme("Network", ["NetworkScheme", "SchemeKit", "Sandbox"]),
         scheme("Small", ["SchemeKit", "SchemeProtocol", "Sandbox", "Platform", systemPackage]),
 
@@ -188,7 +189,7 @@ let package = Package(
             name: "scheme-peer",
             dependencies: ["SchemeKit", "SchemeTransport", "SchemeProtocol", "Platform", "CLinux", systemPackage],
             path: "Tests/SchemePeer", swiftSettings: common),
-        tests("NetworkScheme", ["NetworkScheme", "Platform"]),
+        tests("NetworkScheme", ["NetworkScheme", "Platform", systemPackage]),
         .target(
             name: "SchemeTestSupport",
             dependencies: ["SchemeKit", "SchemeTransport", "SchemeProtocol", "Platform", systemPackage],

@@ -55,6 +55,14 @@ final class Connection {
     var nextAttemptAt: UInt64?
     var lastError = Errno.connectionRefused
 
+    /// The session of a `tls` connection.
+    var session: TLSSession?
+    /// Its handle is closed; the end of the session is still to be sent.
+    var isLingering = false
+
+    // Echoes.
+    var echo = EchoState()
+
     // Transfer.
     /// A read is between its look at the receive queue and the removal of what it answered.
     var isAnswering = false

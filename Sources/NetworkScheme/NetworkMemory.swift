@@ -5,6 +5,7 @@ import SchemeKit
 //
 //     +--------------------------------+ 0
 //     | magic u64, serial u64          |  the last number given to a connection, a node or a caller
+//     | at 64: length u64, text        |  the name servers that were written to netcfg
 //     +--------------------------------+ 4096
 //     | 2048 connections, 512 each     |
 //     +--------------------------------+
@@ -20,7 +21,9 @@ import SchemeKit
 //     64  what the kernel had counted at the first byte: sent u64, received u64
 //     80  the last read: begun u64, request u64, channel u64, position u64, count u64
 //    120  the last write: request u64, channel u64, position u64
-//    144  errno u32     148  length of the text u32     152  text
+//    144  errno u32     148  length of the text u32     152  text, up to 304 bytes
+//    456  echoes: number of the answer u64, nanoseconds that it took + 1 u64, number of the last request u64
+//    480  options, each a value + 1 in u32: nodelay, keepalive, ttl, timeout
 //
 // A read's bytes stay in the kernel until its answer is posted. The next incarnation sees from the kernel's counters whether
 // they were taken out, from the channel whether the answer was posted, and takes them out if need be. Of a write it sees in the
@@ -32,6 +35,8 @@ enum ConnectionKind: UInt32 {
     case tcp = 1
     case listener = 2
     case udp = 3
+    case tls = 4
+    case echo = 5
 }
 
 /// What has become of it.
@@ -51,6 +56,18 @@ enum NameKind: UInt32 {
     case udp = 4
     case udpClone = 5
     case dns = 6
+    case tls = 7
+    case echo = 8
+
+    /// What opening it makes, if it makes a connection.
+    var connection: ConnectionKind {
+        switch self {
+        case .udp, .udpClone: .udp
+        case .tls: .tls
+        case .echo: .echo
+        case .tcp, .tcpListen, .tcpClone, .dns: .tcp
+        }
+    }
 }
 
 /// The connections in the memory that outlives the process.
@@ -79,6 +96,17 @@ final class NetworkMemory: Sendable {
         let serial = memory.load64(8) &+ 1
         memory.store64Releasing(8, serial)
         return serial
+    }
+
+    /// The name servers to ask, separated by blanks; empty: those of the machine. One caller at a time.
+    var nameServers: String {
+        get { text(at: 72, length: 64) }
+        set {
+            // Half a list is none.
+            memory.store32Releasing(64, 0)
+            SharedMapping.fence()
+            storeText(newValue, at: 72, length: 64)
+        }
     }
 
     // MARK: Names
@@ -138,6 +166,7 @@ final class NetworkMemory: Sendable {
         let base = base(slot)
         let serial = newSerial()
         for offset in stride(from: 8, to: 152, by: 8) { memory.store64(base + offset, 0) }
+        for offset in stride(from: 456, to: Self.slotBytes, by: 8) { memory.store64(base + offset, 0) }
         memory.store64(base + 8, serial)
         memory.store64(base + 16, node)
         memory.store32(base + 24, channel)
@@ -238,6 +267,41 @@ final class NetworkMemory: Sendable {
         guard channel != 0, let number = UInt32(exactly: channel - 1) else { return nil }
         return WriteMark(
             request: memory.load64(base + 120), channel: number, position: memory.load64(base + 136))
+    }
+
+    /// The last answer to an echo request; nil if there was none yet.
+    func echoAnswer(_ slot: Int) -> (number: UInt64, nanoseconds: UInt64)? {
+        let time = memory.load64Acquiring(base(slot) + 464)
+        return time == 0 ? nil : (memory.load64(base(slot) + 456), time - 1)
+    }
+
+    /// A new answer: nothing of its line was read.
+    func setEchoAnswer(_ slot: Int, number: UInt64, nanoseconds: UInt64) {
+        let base = base(slot)
+        memory.store64Releasing(base + 464, 0)
+        SharedMapping.fence()
+        memory.store64(base + 80, 0)
+        memory.store64(base + 456, number)
+        memory.store64Releasing(base + 464, nanoseconds &+ 1)
+    }
+
+    func echoNumber(_ slot: Int) -> UInt64 { memory.load64(base(slot) + 472) }
+
+    /// The number of the next request.
+    func newEchoNumber(_ slot: Int) -> UInt64 {
+        let number = echoNumber(slot) &+ 1
+        memory.store64Releasing(base(slot) + 472, number)
+        return number
+    }
+
+    /// An option that was set; nil if it wasn't.
+    func option(_ slot: Int, _ option: ConnectionOption) -> Int32? {
+        let value = memory.load32(base(slot) + 480 + 4 * option.rawValue)
+        return value == 0 ? nil : Int32(clamping: value - 1)
+    }
+
+    func setOption(_ slot: Int, _ option: ConnectionOption, _ value: Int32) {
+        memory.store32Releasing(base(slot) + 480 + 4 * option.rawValue, UInt32(clamping: value) &+ 1)
     }
 
     func failure(_ slot: Int) -> Int32 { Int32(bitPattern: memory.load32(base(slot) + 144)) }

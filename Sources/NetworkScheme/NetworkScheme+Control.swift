@@ -52,7 +52,7 @@ extension NetworkScheme {
                 "Close_wait", "Last_ack", "Listen", "Closing",
             ]
             let name = Int(now.state) < names.count ? names[Int(now.state)] : "Unknown"
-            return "\(name) unread \(now.unread) unsent \(now.unsent)\n"
+            return "\(name) unread \(now.unread) unsent \(now.unsent)\(options(socket))\n"
         }
     }
 
@@ -72,7 +72,9 @@ extension NetworkScheme {
             switch verb {
             case "connect": try connect(connection, argument, flags, caller)
             case "announce": try announce(connection, argument, caller)
-            case "hangup": try shutDown(connection, "both")
+            case "hangup":
+                guard argument.isEmpty else { throw .invalidArgument }
+                try shutDown(connection, "both")
             case "shutdown": try shutDown(connection, argument)
             case "headers" where connection.kind == .udp: memory.setHasHeaders(connection.slot)
             default: try setOption(connection, verb, argument)
@@ -134,37 +136,6 @@ extension NetworkScheme {
         case "read": try SystemCall.shutDown(socket.rawValue, receiving: true, sending: false)
         case "write": try SystemCall.shutDown(socket.rawValue, receiving: false, sending: true)
         case "both": try SystemCall.shutDown(socket.rawValue, receiving: true, sending: true)
-        default: throw .invalidArgument
-        }
-    }
-
-    private func setOption(_ connection: Connection, _ name: String, _ value: String) throws(Errno) {
-        guard let socket = connection.descriptor else { throw .socketNotConnected }
-        let isSix = try SystemCall.localAddress(socket.rawValue).isIPv6
-        func set(_ level: Int32, _ name: Int32, _ value: Int32) throws(Errno) {
-            try SystemCall.setSocketOption(socket.rawValue, level: level, name: name, value: value)
-        }
-        func number(_ range: ClosedRange<Int32>) throws(Errno) -> Int32 {
-            guard let number = Int32(value), range.contains(number) else { throw .invalidArgument }
-            return number
-        }
-        let tcp = Int32(IPPROTO_TCP)
-        switch name {
-        case "nodelay":
-            guard value == "on" || value == "off" else { throw .invalidArgument }
-            try set(tcp, TCP_NODELAY, value == "on" ? 1 : 0)
-        case "keepalive":
-            if value == "off" { return try set(SOL_SOCKET, SO_KEEPALIVE, 0) }
-            try set(tcp, TCP_KEEPIDLE, try number(1...32767))
-            try set(SOL_SOCKET, SO_KEEPALIVE, 1)
-        case "ttl":
-            let hops = try number(1...255)
-            if isSix {
-                try set(Int32(IPPROTO_IPV6), IPV6_UNICAST_HOPS, hops)
-            } else {
-                try set(Int32(IPPROTO_IP), IP_TTL, hops)
-            }
-        case "timeout": try set(tcp, TCP_USER_TIMEOUT, try number(0...Int32.max))
         default: throw .invalidArgument
         }
     }

@@ -4,6 +4,7 @@ import SchemeTransport
 
 extension NetworkScheme {
     static let bellToken = UInt64.max
+    static let echoToken = UInt64.max - 1
 
     /// Slot in the low half, the attempt's number + 1 in the high half while it connects.
     static func token(_ slot: Int, attempt: UInt64? = nil) -> UInt64 {
@@ -18,6 +19,8 @@ extension NetworkScheme {
             for event in events {
                 if event.token == Self.bellToken {
                     SystemCall.clearEvent(bell.rawValue)
+                } else if event.token == Self.echoToken {
+                    woken.formUnion(state.withLock { state in receiveRawEchoes(&state) })
                 } else {
                     handle(event.token, &woken)
                 }
@@ -39,10 +42,13 @@ extension NetworkScheme {
         state.withLock { state in
             for connection in state.connections.values {
                 guard let due = connection.nextAttemptAt, due <= now else { continue }
-                startAttempt(connection)
-                if memory.stage(connection.slot) != .connecting || isHopeless(connection) {
+                if connection.kind == .echo, memory.stage(connection.slot) == .connected {
+                    echoIsDue(connection)
                     woken.formUnion(connection.nodes)
+                    continue
                 }
+                startAttempt(connection)
+                if isDecided(connection) { woken.formUnion(connection.nodes) }
             }
         }
     }
@@ -54,11 +60,13 @@ extension NetworkScheme {
             guard let connection = state.connections[slot] else { return }
             if attempt != 0 {
                 attemptEnded(connection, attempt &- 1)
-                if memory.stage(slot) != .connecting || isHopeless(connection) { woken.formUnion(connection.nodes) }
+                if isDecided(connection) { woken.formUnion(connection.nodes) }
                 return
             }
             connection.armed = []
-            if memory.stage(slot) == .listening {
+            if connection.isLingering {
+                end(connection, &state)
+            } else if memory.stage(slot) == .listening {
                 accept(connection)
             } else {
                 woken.formUnion(connection.nodes)
@@ -96,14 +104,22 @@ extension NetworkScheme {
             connect(connection, to: endpoint)
         }
         if memory.stage(connection.slot) == .connected { return true }
+        if connection.kind == .tls, let socket = connection.descriptor {
+            return try secure(connection, socket, endpoint)
+        }
         if isHopeless(connection) { throw connection.lastError }
         return false
+    }
+
+    /// Whether who waits for a connection has something to do.
+    func isDecided(_ connection: Connection) -> Bool {
+        memory.stage(connection.slot) != .connecting || connection.descriptor != nil || isHopeless(connection)
     }
 
     /// Whether nothing more is tried.
     func isHopeless(_ connection: Connection) -> Bool {
         memory.stage(connection.slot) == .connecting && connection.candidates.isEmpty && connection.addresses.isEmpty
-            && !connection.isResolving
+            && !connection.isResolving && connection.descriptor == nil
     }
 
     /// Begins to connect; goes on with what the last incarnation began.
@@ -135,8 +151,7 @@ extension NetworkScheme {
                     self.startAttempt(connection)
                 case .failure(let error): connection.lastError = error
                 }
-                let isDecided = self.memory.stage(slot) != .connecting || self.isHopeless(connection)
-                return isDecided ? connection.nodes : []
+                return self.isDecided(connection) ? connection.nodes : []
             }
             for node in nodes { self.host.wake(node) }
         }
@@ -151,11 +166,21 @@ extension NetworkScheme {
                 connection.lastError = .permissionDenied
                 continue
             }
+            if connection.kind == .echo {
+                do throws(Errno) {
+                    try beginEcho(connection, address)
+                    return
+                } catch {
+                    connection.lastError = error
+                    continue
+                }
+            }
             connection.attemptCount += 1
             let number = connection.attemptCount
             do {
                 let socket = try SystemCall.socket(
                     connection.kind == .udp ? .datagram : .stream, isIPv6: address.isIPv6)
+                applyOptions(connection, socket, isIPv6: address.isIPv6)
                 // Held before it connects: a connection that the other side knows of is never lost.
                 try host.hold(SocketName(owner: connection.serial, number: number).text, socket.rawValue)
                 do throws(Errno) {
@@ -240,7 +265,8 @@ extension NetworkScheme {
                 received: Self.taken(now, hasFailed: false))
         }
         connection.isSettled = true
-        memory.setStage(connection.slot, .connected)
+        // The handshake comes first.
+        if connection.kind != .tls { memory.setStage(connection.slot, .connected) }
     }
 
     /// Bytes taken out of the receive queue since the kernel began to count.

@@ -14,7 +14,16 @@ extension NetworkScheme {
             switch number {
             case .directory: ModeBits.directory | 0o700
             case .name(let serial):
-                ModeBits.regular | (memory.name(serial)?.kind == .dns ? 0o400 : 0o600)
+                switch memory.name(serial)?.kind {
+                case .dns, .echo: ModeBits.regular | 0o400
+                default: ModeBits.regular | 0o600
+                }
+            case .configuration(let place, _):
+                if place.isDirectory {
+                    ModeBits.directory | 0o500
+                } else {
+                    ModeBits.regular | (place == .nameServer && options.maySetNameServers ? 0o600 : 0o400)
+                }
             case .numbered(_, _, .directory): ModeBits.directory | 0o500
             case .numbered(_, _, .ctl), .numbered(_, _, .data), .numbered(_, _, .listen): ModeBits.regular | 0o600
             case .numbered: ModeBits.regular | 0o400
@@ -36,10 +45,8 @@ extension NetworkScheme {
         let name = try text(name)
         switch NodeNumber(parent) {
         case .directory(.root):
-            guard let found = [NodeNumber.Directory.tcp, .udp, .dns].first(where: { $0.name == name }) else {
-                throw .noSuchFileOrDirectory
-            }
-            return describe(.directory(found))
+            guard let found = rootEntries.first(where: { $0.name == name }) else { throw .noSuchFileOrDirectory }
+            return describe(found.node)
         case .directory(.tcp):
             if name == "listen" { return describe(.directory(.tcpListen)) }
             return try member(name, .tcp, clone: .tcpClone, direct: .tcp)
@@ -47,11 +54,23 @@ extension NetworkScheme {
         case .directory(.tcpListen):
             guard Endpoint(name) != nil else { throw .noSuchFileOrDirectory }
             return remember(.tcpListen, name)
+        case .directory(.tls):
+            guard let endpoint = Endpoint(name), !endpoint.isAny else { throw .noSuchFileOrDirectory }
+            return remember(.tls, name)
+        case .directory(.icmp):
+            guard name == NodeNumber.Directory.icmpEcho.name else { throw .noSuchFileOrDirectory }
+            return describe(.directory(.icmpEcho))
+        case .directory(.icmpEcho):
+            let text = Self.withPort(name, 0)
+            guard let endpoint = Endpoint(text), !endpoint.isAny else { throw .noSuchFileOrDirectory }
+            return remember(.echo, text)
         case .directory(.dns):
-            guard !name.isEmpty, Endpoint("\(name.contains(":") ? "[\(name)]" : name):1") != nil else {
-                throw .noSuchFileOrDirectory
-            }
+            guard !name.isEmpty, Endpoint(Self.withPort(name, 1)) != nil else { throw .noSuchFileOrDirectory }
             return remember(.dns, name)
+        case .configuration(let place, let interface):
+            let found = try configurationEntries(place, interface).first { $0.name == name }
+            guard let found else { throw .noSuchFileOrDirectory }
+            return describe(found.node)
         case .numbered(let slot, let serial, .directory):
             try state.withLock { state throws(Errno) in _ = try numbered(slot, serial, state) }
             guard let file = NumberedFile.allCases.first(where: { $0 != .directory && $0.name == name }) else {
@@ -61,6 +80,16 @@ extension NetworkScheme {
         case .none: throw .staleNFSFileHandle
         default: throw .notDirectory
         }
+    }
+
+    /// A host without a port, as an endpoint is written.
+    private static func withPort(_ host: String, _ port: UInt16) -> String {
+        "\(host.contains(":") ? "[\(host)]" : host):\(port)"
+    }
+
+    private var rootEntries: [(name: String, node: NodeNumber)] {
+        [NodeNumber.Directory.tcp, .tls, .udp, .icmp, .dns].map { ($0.name, .directory($0)) }
+            + [("netcfg", .configuration(.root, interface: 0))]
     }
 
     private func member(
@@ -117,7 +146,8 @@ extension NetworkScheme {
 
     private func entries(_ node: UInt64) throws(Errno) -> [(name: String, node: NodeNumber)] {
         switch NodeNumber(node) {
-        case .directory(.root): return [.tcp, .udp, .dns].map { ($0.name, .directory($0)) }
+        case .directory(.root): return rootEntries
+        case .directory(.icmp): return [(NodeNumber.Directory.icmpEcho.name, .directory(.icmpEcho))]
         case .directory(.tcp):
             return [("clone", cloneEntry), ("listen", .directory(.tcpListen))] + numberedEntries(.tcp)
         case .directory(.udp): return [("clone", cloneEntry)] + numberedEntries(.udp)
@@ -128,7 +158,8 @@ extension NetworkScheme {
                 }
                 .sorted { $0.0 < $1.0 }
             }
-        case .directory(.dns): return []
+        case .directory(.dns), .directory(.tls), .directory(.icmpEcho): return []
+        case .configuration(let place, let interface): return try configurationEntries(place, interface)
         case .numbered(let slot, let serial, .directory):
             return NumberedFile.allCases.filter { $0 != .directory }.map {
                 ($0.name, .numbered(slot: slot, serial: serial, file: $0))

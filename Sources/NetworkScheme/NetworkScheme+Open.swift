@@ -13,6 +13,9 @@ extension NetworkScheme {
             guard let name = memory.name(serial) else { throw .staleNFSFileHandle }
             try open(name.kind, name.text, node, handle, flags, &context)
         case .numbered(let slot, let serial, let file): try open(slot, serial, file, node, handle, flags, &context)
+        case .configuration(let place, _):
+            try checkConfiguration(place, flags)
+            context.opened = .directIO
         case .directory: throw .isDirectory
         case .none: throw .staleNFSFileHandle
         }
@@ -25,14 +28,17 @@ extension NetworkScheme {
         let caller = context
         let isNonBlocking = flags & OpenFlags.nonBlocking != 0
         switch kind {
-        case .tcp, .udp:
+        case .tcp, .udp, .tls, .echo:
+            if kind == .echo, flags & OpenFlags.accessMask != OpenFlags.readOnly { throw .permissionDenied }
+            // Takes a while: not with the lock held.
+            if kind == .tls { try tls.prepare() }
             try state.withLock { state throws(Errno) in
                 let connection: Connection
                 if let known = try known(caller, handle, &state) {
                     connection = known
                 } else {
                     connection = try make(
-                        kind == .tcp ? .tcp : .udp, stage: .connecting, caller, handle: handle, node: node,
+                        kind.connection, stage: .connecting, caller, handle: handle, node: node,
                         isNumbered: false, text: text, &state)
                 }
                 do throws(Errno) {
@@ -44,7 +50,8 @@ extension NetworkScheme {
                 }
                 throw .wouldBlock
             }
-            context.opened = [.directIO, .stream]
+            // Lines have positions that nobody minds: tools seek in files that they read by lines.
+            context.opened = kind == .echo ? .directIO : [.directIO, .stream]
         case .tcpListen:
             try state.withLock { state throws(Errno) in
                 if try known(caller, handle, isCaller: true, &state) != nil { return }
@@ -151,6 +158,7 @@ extension NetworkScheme {
     /// Has the supervisor hold a connection's only socket.
     func hold(_ socket: SharedDescriptor, _ connection: Connection) throws(Errno) {
         let name = SocketName(owner: connection.serial, number: 0)
+        applyOptions(connection, socket, isIPv6: try SystemCall.localAddress(socket.rawValue).isIPv6)
         do throws(ChannelError) {
             try host.hold(name.text, socket.rawValue)
         } catch {

@@ -64,7 +64,9 @@ extension NetworkScheme {
 
     private func failed(_ connection: Connection, _ error: Errno) {
         // A datagram that couldn't be delivered says nothing of the next one.
-        guard connection.kind == .tcp, error != .wouldBlock, error != .brokenPipe else { return }
+        guard connection.kind == .tcp || connection.kind == .tls, error != .wouldBlock, error != .brokenPipe else {
+            return
+        }
         memory.setFailure(connection.slot, error.rawValue)
     }
 
@@ -75,26 +77,38 @@ extension NetworkScheme {
     ) throws(Errno) -> Int {
         let role = try role(node, handle, context)
         guard role == .data else {
-            let text = try text(role, node, handle, &context)
+            let text: String
+            if case .configuration(let place, let interface)? = NodeNumber(node) {
+                text = try configurationText(place, interface)
+            } else {
+                text = try self.text(role, node, handle, &context)
+            }
             return buffer.fill(from: Array(text.utf8), at: offset)
         }
         guard buffer.byteCount > 0 else { return 0 }
         let caller = context
         // One read at a time: the next one's bytes follow those that this one has answered.
         let (connection, socket) = try state.wait(on: answerEnd) {
-            state throws(Errno) -> (Connection, SharedDescriptor)? in
+            state throws(Errno) -> (Connection, SharedDescriptor?)? in
             let connection = try find(node, handle, caller, state)
+            if connection.kind == .echo { return (connection, nil) }
             if connection.isAnswering { return nil }
             try require(connection)
             guard let socket = connection.descriptor else { throw .socketNotConnected }
             connection.isAnswering = true
             return (connection, socket)
         }
+        guard let socket else { return try readEcho(connection, into: &buffer, &context) }
         do throws(Errno) {
             if connection.kind == .udp {
                 let count = try readDatagram(connection, socket, &buffer)
                 finishAnswer(connection, taken: 0)
                 return count
+            }
+            if let session = connection.session {
+                let bytes = try session.read(socket.rawValue, limit: buffer.byteCount)
+                finishAnswer(connection, taken: 0)
+                return buffer.fill(from: bytes, at: 0)
             }
             let count = try SystemCall.receive(socket.rawValue, into: &buffer, keeping: true)
             guard count > 0 else {
@@ -143,12 +157,17 @@ extension NetworkScheme {
     ) throws(Errno) -> Int {
         let role = try role(node, handle, context)
         if role == .ctl { return try command(node, handle, bytes, flags, &context) }
+        if case .configuration(let place, _)? = NodeNumber(node) {
+            try setConfiguration(place, String(decoding: Self.copy(bytes.extracting(first: 512)), as: UTF8.self))
+            return bytes.byteCount
+        }
         guard role == .data else { throw .badFileDescriptor }
         let caller = context
         let mark = NetworkMemory.WriteMark(request: context.requestID, channel: context.channel, position: 0)
         let (connection, socket, done) = try state.withLock {
             state throws(Errno) -> (Connection, SharedDescriptor, Int) in
             let connection = try find(node, handle, caller, state)
+            if connection.kind == .echo { throw .badFileDescriptor }
             try require(connection)
             guard let socket = connection.descriptor else { throw .socketNotConnected }
             if connection.kind == .udp { return (connection, socket, 0) }
@@ -158,10 +177,12 @@ extension NetworkScheme {
         var sent = done
         do throws(Errno) {
             while sent < bytes.byteCount {
-                let part = try SystemCall.sendSome(socket.rawValue, bytes.extracting(droppingFirst: sent))
+                let part = try sendPart(connection, socket, bytes.extracting(droppingFirst: sent))
                 sent += part
                 connection.accepted &+= UInt64(part)
             }
+            // Bytes of a session are written when all its records are with the kernel.
+            if let session = connection.session, try !session.flush(socket.rawValue) { throw Errno.wouldBlock }
         } catch {
             if error == .wouldBlock, flags & OpenFlags.nonBlocking == 0 {
                 state.withLock { _ in arm(connection, .writable) }
@@ -177,6 +198,25 @@ extension NetworkScheme {
         }
         endWrite(connection, &context)
         return sent
+    }
+
+    private func sendPart(
+        _ connection: Connection, _ socket: SharedDescriptor, _ bytes: RawSpan
+    ) throws(Errno) -> Int {
+        guard let session = connection.session else { return try SystemCall.sendSome(socket.rawValue, bytes) }
+        guard try session.flush(socket.rawValue) else { throw .wouldBlock }
+        let part = Self.copy(bytes.extracting(first: TLSSession.chunkBytes))
+        try session.encrypt(part)
+        return part.count
+    }
+
+    /// A copy of bytes that their writer can still change.
+    static func copy(_ bytes: RawSpan) -> [UInt8] {
+        var result = [UInt8](repeating: 0, count: bytes.byteCount)
+        for index in 0..<bytes.byteCount {
+            result[index] = unsafe bytes.unsafeLoad(fromByteOffset: index, as: UInt8.self)
+        }
+        return result
     }
 
     /// Lets the next one write.
@@ -249,24 +289,39 @@ extension NetworkScheme {
     public func poll(
         _ node: UInt64, handle: UInt64, events: UInt32, _ context: inout CallContext
     ) throws(Errno) -> UInt32 {
-        guard try role(node, handle, context) == .data else {
-            return events & (PollEvents.input | PollEvents.output)
-        }
+        let role = try role(node, handle, context)
+        guard role == .data else { return events & (PollEvents.input | PollEvents.output) }
         let caller = context
         return try state.wait(on: answerEnd) { state throws(Errno) -> UInt32? in
             let connection = try find(node, handle, caller, state)
             if connection.isAnswering { return nil }
             do throws(Errno) {
+                if connection.kind == .echo {
+                    return try progressEcho(connection, &state) ? events & PollEvents.input : 0
+                }
                 try require(connection)
             } catch {
                 if error == .wouldBlock { return 0 }
                 return events & (PollEvents.input | PollEvents.output) | PollEvents.error | PollEvents.hangUp
             }
             guard let socket = connection.descriptor else { return PollEvents.error }
-            let ready = SystemCall.readiness(socket.rawValue, events: events)
+            var ready = SystemCall.readiness(socket.rawValue, events: events)
+            if let session = connection.session {
+                ready = Self.readiness(session, socket, events: events, ready)
+            }
             let missing = events & ~ready & (PollEvents.input | PollEvents.output)
             if missing != 0 { arm(connection, SocketEvents(rawValue: missing)) }
             return ready & (events | PollEvents.error | PollEvents.hangUp)
         }
+    }
+
+    /// What a session is ready for, whose socket is ready for `raw`.
+    private static func readiness(
+        _ session: TLSSession, _ socket: SharedDescriptor, events: UInt32, _ raw: UInt32
+    ) -> UInt32 {
+        var ready = raw & ~PollEvents.input
+        if events & PollEvents.input != 0, session.isReadable(socket.rawValue) { ready |= PollEvents.input }
+        if (try? session.flush(socket.rawValue)) == false { ready &= ~PollEvents.output }
+        return ready
     }
 }

@@ -30,11 +30,24 @@ public final class NetworkScheme: NodeScheme {
     let poll: EventPoll
     let bell: SharedDescriptor
     let resolver: Resolver
-    let rules: AccessRules
-    /// Who may use it besides root.
-    let owner: (uid: UInt32, gid: UInt32)
+    let options: Options
+    let echoSockets: EchoSockets
+    let tls: TLSContext
 
-    /// Settings: `owner` (UID:GID of who mounted), `allow` and `deny` (lists of `AccessRules`).
+    /// What it may do, and for whom.
+    struct Options {
+        var rules: AccessRules
+        /// Who may use it besides root.
+        var owner: (uid: UInt32, gid: UInt32)
+        /// Whether `netcfg/resolv/nameserver` can be written.
+        var maySetNameServers = false
+    }
+
+    var rules: AccessRules { options.rules }
+    var owner: (uid: UInt32, gid: UInt32) { options.owner }
+
+    /// Settings: `owner` (UID:GID of who mounted), `allow` and `deny` (lists of `AccessRules`), `netcfg` (`write`: the name servers
+    /// can be changed). Descriptors: `certificates` (PEM, whom `tls` trusts), `icmp4` and `icmp6` (raw sockets).
     public convenience init(_ start: SchemeStart) throws(SchemeStartError) {
         let rules: AccessRules
         do {
@@ -44,33 +57,53 @@ public final class NetworkScheme: NodeScheme {
         }
         let numbers = (start.setting("owner") ?? "0:0").split(separator: ":").compactMap { UInt32($0) }
         guard numbers.count == 2 else { throw .badSetting("owner", value: start.setting("owner") ?? "") }
+        let grant = start.setting("netcfg") ?? "read"
+        guard grant == "read" || grant == "write" else { throw .badSetting("netcfg", value: grant) }
+        let options = Options(
+            rules: rules, owner: (numbers[0], numbers[1]), maySetNameServers: grant == "write")
+        var echo = EchoSockets(four: start.descriptor("icmp4"), six: start.descriptor("icmp6"))
         let memory = NetworkMemory(try SchemeState(start, byteCount: NetworkMemory.byteCount).memory)
         var held: [SocketName: SharedDescriptor] = [:]
         for text in start.descriptorNames {
             if let name = SocketName(text), let descriptor = start.descriptor(text) { held[name] = descriptor }
         }
         do throws(Errno) {
-            try self.init(start.host, memory, held, rules, owner: (numbers[0], numbers[1]))
+            echo.token = try Self.randomNumber()
+            try self.init(
+                start.host, memory, held, options, echo, TLSContext(certificates: start.descriptor("certificates")))
         } catch {
             throw .failed(error, "sockets")
         }
     }
 
     init(
-        _ host: SchemeHost, _ memory: NetworkMemory, _ held: [SocketName: SharedDescriptor], _ rules: AccessRules,
-        owner: (uid: UInt32, gid: UInt32)
+        _ host: SchemeHost, _ memory: NetworkMemory, _ held: [SocketName: SharedDescriptor], _ options: Options,
+        _ echoSockets: EchoSockets, _ tls: TLSContext
     ) throws(Errno) {
         self.host = host
         self.memory = memory
-        self.rules = rules
-        self.owner = owner
+        self.options = options
+        self.echoSockets = echoSockets
+        self.tls = tls
         poll = try EventPoll()
         bell = SharedDescriptor(try SystemCall.eventDescriptor())
         resolver = try Resolver()
         state.withLock { takeOver(held, &$0) }
+        restoreNameServers()
         try poll.add(bell.rawValue, .readable, token: Self.bellToken)
+        for raw in [echoSockets.four, echoSockets.six] {
+            if let raw { try poll.add(raw.rawValue, .readable, token: Self.echoToken) }
+        }
         host.onHeld { [weak self] answer in self?.accepted(answer) }
         try spawnThread(name: "sockets", stackSize: 512 << 10) { [self] in loop() }
+    }
+
+    private static func randomNumber() throws(Errno) -> UInt64 {
+        var bytes = [UInt8](repeating: 0, count: 8)
+        var span = bytes.mutableSpan
+        var raw = unsafe span.mutableBytes
+        try SystemCall.randomBytes(into: &raw)
+        return bytes.reduce(0) { $0 << 8 | UInt64($1) }
     }
 
     /// Calls come from several threads.
@@ -86,6 +119,11 @@ public final class NetworkScheme: NodeScheme {
                 memory.free(slot)
                 continue
             }
+            // A session that was ending: its handle is closed, its keys are gone.
+            if kind == .tls, memory.handle(slot) == 0 {
+                memory.free(slot)
+                continue
+            }
             let connection = Connection(slot: slot, serial: memory.serial(slot), kind: kind)
             state.connections[slot] = connection
             if memory.isNumbered(slot) {
@@ -97,8 +135,18 @@ public final class NetworkScheme: NodeScheme {
                 state.byHandle[key] = slot
                 if memory.isNumbered(slot) { connection.handles.insert(key) }
             }
+            if kind == .echo { memory.setStage(slot, .connecting) }
             let stage = memory.stage(slot)
-            if stage == .connected || stage == .listening {
+            if kind == .tls {
+                // The keys died with the process: the session is over, but a session that hadn't begun is made anew.
+                if stage == .connected {
+                    memory.setFailure(slot, Errno.connectionReset.rawValue)
+                    // The other side hears of it now, not when the last copy of the socket is closed.
+                    if let socket = held[memory.socketName(slot)] {
+                        try? SystemCall.shutDown(socket.rawValue, receiving: true, sending: true)
+                    }
+                }
+            } else if stage == .connected || stage == .listening {
                 connection.descriptor = held.removeValue(forKey: memory.socketName(slot))
                 if connection.descriptor == nil { memory.setFailure(slot, Errno.connectionReset.rawValue) }
             }
@@ -107,7 +155,7 @@ public final class NetworkScheme: NodeScheme {
             for (name, descriptor) in held where name.owner == connection.serial {
                 if connection.kind == .listener || memory.stage(connection.slot) == .listening {
                     connection.pending.append((name, descriptor))
-                } else if memory.stage(connection.slot) == .connecting {
+                } else if memory.stage(connection.slot) == .connecting, connection.kind != .tls {
                     connection.candidates[name.number] = descriptor
                     connection.attemptCount = max(connection.attemptCount, name.number)
                 } else {
@@ -155,10 +203,11 @@ public final class NetworkScheme: NodeScheme {
     /// Ends a connection: the other side gets what was written, then the end.
     func end(_ connection: Connection, _ state: inout State) {
         stopConnecting(connection)
+        if lingers(connection, &state) { return }
         if let descriptor = connection.descriptor {
             if connection.isWatched { try? poll.remove(descriptor.rawValue) }
             // The supervisor has the socket a moment longer: the other side needn't wait for that.
-            if connection.kind == .tcp, memory.stage(connection.slot) == .connected {
+            if connection.kind == .tcp || connection.kind == .tls, memory.stage(connection.slot) == .connected {
                 try? SystemCall.shutDown(descriptor.rawValue, receiving: false, sending: true)
             }
             // Nobody is to come any more, also while the supervisor has the socket.
@@ -168,7 +217,7 @@ public final class NetworkScheme: NodeScheme {
         }
         let name = memory.socketName(connection.slot)
         memory.free(connection.slot)
-        if connection.descriptor != nil { host.release(name.text) }
+        if connection.descriptor != nil, connection.kind != .echo { host.release(name.text) }
         for caller in connection.pending { host.release(caller.name.text) }
         connection.descriptor = nil
         state.connections[connection.slot] = nil
@@ -202,6 +251,7 @@ public final class NetworkScheme: NodeScheme {
     func role(_ node: UInt64, _ handle: UInt64, _ context: CallContext) throws(Errno) -> NumberedFile {
         switch NodeNumber(node) {
         case .numbered(_, _, let file): return file == .listen ? .ctl : file
+        case .configuration(let place, _) where !place.isDirectory: return .status
         case .name(let serial):
             if let name = memory.name(serial) {
                 return name.kind == .tcpClone || name.kind == .udpClone ? .ctl : name.kind == .dns ? .status : .data

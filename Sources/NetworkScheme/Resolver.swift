@@ -21,6 +21,8 @@ final class Resolver: @unchecked Sendable {
     }
 
     private let queue = Locked<[Query]>([])
+    /// Name servers that are to be asked from now on.
+    private let servers = Locked<String?>(nil)
     private let bell: SharedDescriptor
     private var channel: ares_channel?
 
@@ -44,8 +46,15 @@ final class Resolver: @unchecked Sendable {
         SystemCall.signalEvent(bell.rawValue)
     }
 
+    /// Has other name servers asked: `ADDRESS:PORT`, separated by commas.
+    func setServers(_ list: String) {
+        servers.withLock { $0 = list }
+        SystemCall.signalEvent(bell.rawValue)
+    }
+
     private func run() {
         while true {
+            if let list = servers.withLock({ $0.take() }) { unsafe ares_set_servers_ports_csv(channel, list) }
             for query in queue.withLock({ list in
                 defer { list = [] }
                 return list

@@ -38,6 +38,11 @@ extension SystemCall {
         return SharedDescriptor(adopting: try retrying { clinux_inet_socket(isIPv6 ? 6 : 4, type, number) })
     }
 
+    /// A raw ICMP socket that gets answers to echo requests and error messages alone: its filter is locked. Needs CAP_NET_RAW.
+    public static func rawEchoSocket(isIPv6: Bool) throws(Errno) -> SharedDescriptor {
+        SharedDescriptor(adopting: try retrying { clinux_icmp_raw_socket(isIPv6 ? 6 : 4) })
+    }
+
     /// Begins to connect. EINPROGRESS is success: the socket is writable when it is done, and `socketError` says how.
     public static func connect(_ socket: Int32, to address: SocketAddress) throws(Errno) {
         do {
@@ -137,6 +142,13 @@ extension SystemCall {
         _ socket: Int32, level: Int32, name: Int32, value: Int32
     ) throws(Errno) {
         try retrying { clinux_inet_set(socket, level, name, value) }
+    }
+
+    /// What an option that is a number is set to.
+    public static func socketOption(_ socket: Int32, level: Int32, name: Int32) throws(Errno) -> Int32 {
+        var value: Int32 = 0
+        try retrying { unsafe clinux_inet_get(socket, level, name, &value) }
+        return value
     }
 
     /// The error that a connection ended with, 0 for none. The kernel tells it once.

@@ -89,6 +89,15 @@ func textFile(_ path: String) throws -> String {
     return text(file)
 }
 
+/// What a script writes.
+func runScript(_ script: String) throws -> String {
+    guard let stream = unsafe popen(script, "r") else { throw Errno(rawValue: errno) }
+    defer { unsafe pclose(stream) }
+    var result: [UInt8] = []
+    while case let byte = unsafe fgetc(stream), byte != EOF { result.append(UInt8(truncatingIfNeeded: byte)) }
+    return String(decoding: result, as: UTF8.self)
+}
+
 /// A listening socket of the test itself.
 final class Listener: Sendable {
     let socket: SharedDescriptor

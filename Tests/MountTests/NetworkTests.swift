@@ -8,12 +8,15 @@ import Testing
 
 extension MountedSystem {
     /// A system with the network scheme, all schemes as directories.
-    static func withNetwork(_ settings: [(String, String)] = []) throws -> MountedSystem {
+    static func withNetwork(
+        _ settings: [(String, String)] = [], descriptors: [(name: String, descriptor: SharedDescriptor)] = []
+    ) throws -> MountedSystem {
         try MountedSystem { configuration in
             configuration.router?.settings.removeAll { $0.key == "root" }
             guard let path = try? MountFolder.program("scheme-network") else { return }
             var member = MemberConfiguration(name: "network", executablePath: path, manifest: .network)
             member.settings = [("owner", "0:0")] + settings
+            member.descriptors = descriptors
             configuration.schemes.append(member)
         }
     }
@@ -229,17 +232,8 @@ struct NetworkTests {
             kill -KILL $server; rm '\(system.network)/tcp/listen/127.0.0.1:\(port)'
             ls '\(system.network)/tcp/listen'
             """
-        #expect(try shell(script) == "first line\n\nlast line404 Not Found\n")
+        #expect(try runScript(script) == "first line\n\nlast line404 Not Found\n")
         try system.end()
-    }
-
-    /// What a script writes.
-    private func shell(_ script: String) throws -> String {
-        guard let stream = unsafe popen(script, "r") else { throw Errno(rawValue: Glibc.errno) }
-        defer { unsafe pclose(stream) }
-        var result: [UInt8] = []
-        while case let byte = unsafe fgetc(stream), byte != EOF { result.append(UInt8(truncatingIfNeeded: byte)) }
-        return String(decoding: result, as: UTF8.self)
     }
 
     private func withBytes(_ number: Int) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) } }

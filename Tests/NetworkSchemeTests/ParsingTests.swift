@@ -75,6 +75,7 @@ struct ParsingTests {
         for number: NodeNumber in [
             .directory(.tcp), .name(77), .numbered(slot: 2047, serial: 0x0fff_ffff, file: .status),
             .numbered(slot: 0, serial: 1, file: .directory),
+            .configuration(.addressList, interface: .max), .configuration(.root, interface: 0),
         ] {
             #expect(NodeNumber(number.number) == number)
             #expect(number.number < 1 << 48)
@@ -82,5 +83,6 @@ struct ParsingTests {
         #expect(NodeNumber(0) == nil)
         #expect(NodeNumber(14) == nil)
         #expect(NodeNumber(1 << 46 | 15) == nil)
+        #expect(NodeNumber(1 << 47 | 15) == nil)
     }
 }

@@ -2,12 +2,16 @@
 #include "clinux_network.h"
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 union address {
     struct sockaddr any;
@@ -135,5 +139,78 @@ int clinux_inet_counters(int socket, struct clinux_tcp_counters *counters) {
         }
     }
     errno = EAGAIN;
+    return -1;
+}
+
+int clinux_icmp_raw_socket(int family) {
+    // Nothing comes to it but answers to echo requests and what says that a packet didn't arrive. In IPv4 the filter sees the
+    // packet from the IP header on, in IPv6 from the ICMP header on.
+    struct sock_filter v4[] = {
+        BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0), BPF_STMT(BPF_LD | BPF_B | BPF_IND, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 3, 0), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 3, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 11, 1, 0), BPF_STMT(BPF_RET | BPF_K, 0), BPF_STMT(BPF_RET | BPF_K, 0xffff),
+    };
+    struct sock_filter v6[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 129, 3, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 1, 2, 0), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 3, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, 0), BPF_STMT(BPF_RET | BPF_K, 0xffff),
+    };
+    struct sock_fprog program = {
+        .len = family == 4 ? sizeof v4 / sizeof v4[0] : sizeof v6 / sizeof v6[0], .filter = family == 4 ? v4 : v6};
+    int on = 1;
+    int raw = clinux_inet_socket(family, SOCK_RAW, family == 4 ? (int)IPPROTO_ICMP : (int)IPPROTO_ICMPV6);
+    if (raw < 0) { return -1; }
+    if (setsockopt(raw, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) ||
+        setsockopt(raw, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof on)) {
+        int code = errno;
+        close(raw);
+        errno = code;
+        return -1;
+    }
+    return raw;
+}
+
+long clinux_route_dump(int type, void *buffer, size_t size) {
+    struct {
+        struct nlmsghdr header;
+        struct rtgenmsg body;
+    } request = {
+        .header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct rtgenmsg)), .nlmsg_type = (uint16_t)type,
+                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP, .nlmsg_seq = 1},
+        .body = {.rtgen_family = AF_UNSPEC}};
+    int code = 0;
+    size_t used = 0;
+    int route = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (route < 0) { return -1; }
+    if (send(route, &request, request.header.nlmsg_len, 0) < 0) { code = errno; }
+    while (code == 0) {
+        long count = recv(route, (char *)buffer + used, size - used, MSG_TRUNC);
+        if (count < 0) {
+            if (errno != EINTR) { code = errno; }
+            continue;
+        }
+        if ((size_t)count > size - used) {
+            code = ENOBUFS;
+            break;
+        }
+        // A part holds whole messages; the last one of the last part says that there are no more.
+        struct nlmsghdr last;
+        size_t place = used;
+        used += (size_t)count;
+        while (used - place >= sizeof last) {
+            memcpy(&last, (char *)buffer + place, sizeof last);
+            if (last.nlmsg_flags & NLM_F_DUMP_INTR) { code = EAGAIN; }
+            if (last.nlmsg_type == NLMSG_ERROR) { code = EIO; }
+            if (last.nlmsg_type == NLMSG_DONE) {
+                close(route);
+                if (code) { errno = code; }
+                return code ? -1 : (long)place;
+            }
+            if (last.nlmsg_len < sizeof last || NLMSG_ALIGN(last.nlmsg_len) > used - place) { break; }
+            place += NLMSG_ALIGN(last.nlmsg_len);
+        }
+    }
+    close(route);
+    errno = code;
     return -1;
 }

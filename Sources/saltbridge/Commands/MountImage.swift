@@ -15,7 +15,8 @@ struct MountImage: ParsableCommand {
 
             Options of -o: root=SCHEME, also=NAME=IMAGE, generation=N, overlay=FILE, password-file=FILE, those of mount(8) \
             (ro, nosuid, nodev, noexec, noatime, allow_other, ...), and settings of single processes \
-            (file.cache-bytes=67108864). --overlay spares IMAGE alone, not the images of --also.
+            (file.cache-bytes=67108864; network.ca=FILE: whose certificates network/tls trusts; network.netcfg=write: its name \
+            servers can be changed). --overlay spares IMAGE alone, not the images of --also.
             """)
 
     @Argument(help: "Image file, block device, or partition of one (disk.img#2).", completion: .file())

@@ -154,6 +154,15 @@ struct MountPlan {
                 ("owner", "\(getuid()):\(getgid())"), ("allow", networkAllow.joined(separator: " ")),
                 ("deny", networkDeny.joined(separator: " ")),
             ]
+            do throws(AccessRules.BadRule) {
+                _ = try AccessRules(
+                    allow: networkAllow.joined(separator: " "), deny: networkDeny.joined(separator: " "))
+            } catch {
+                throw ToolFailure(
+                    "\(error.text) is no rule for the network",
+                    advice: "A rule is ADDRESS[/BITS][:PORT[-PORT]]; an IPv6 address with ports stands in brackets.")
+            }
+            member.descriptors = try networkDescriptors()
             result.append(member)
         }
         for text in extraSchemes {
@@ -164,6 +173,39 @@ struct MountPlan {
         }
         return result
     }
+
+    /// What the network scheme can't open itself: the certificates that `tls` trusts (the setting `network.ca`, else the system's),
+    /// and as root raw sockets for `icmp/echo`, unless the kernel lets everyone have sockets of that kind.
+    private func networkDescriptors() throws(ToolFailure) -> [(name: String, descriptor: SharedDescriptor)] {
+        var result: [(name: String, descriptor: SharedDescriptor)] = []
+        if let file = settings.last(where: { $0.member == "network" && $0.key == "ca" })?.value {
+            do throws(Errno) {
+                result.append(("certificates", SharedDescriptor(try SystemCall.open(file, O_RDONLY))))
+            } catch {
+                throw ToolFailure("\(file): \(error)")
+            }
+        } else {
+            for path in Self.certificateFiles where result.isEmpty {
+                if let file = try? SystemCall.open(path, O_RDONLY) {
+                    result.append(("certificates", SharedDescriptor(file)))
+                }
+            }
+        }
+        let groups = (try? SystemCall.smallFile("/proc/sys/net/ipv4/ping_group_range")) ?? ""
+        if geteuid() == 0, groups.split(whereSeparator: \.isWhitespace) != ["0", "2147483647"] {
+            // Without IPv6, or in a container without CAP_NET_RAW, there is none: opening a file in icmp/echo says so.
+            for (name, isIPv6) in [("icmp4", false), ("icmp6", true)] {
+                if let socket = try? SystemCall.rawEchoSocket(isIPv6: isIPv6) { result.append((name, socket)) }
+            }
+        }
+        return result
+    }
+
+    /// Where distributions have the certificates that they trust.
+    private static let certificateFiles = [
+        "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+    ]
 
     /// What the settings `display.vnc`, `display.web` and `display.password-file` ask for.
     private func addViewers(_ display: inout MemberConfiguration) throws(ToolFailure) {
@@ -210,6 +252,7 @@ struct MountPlan {
 
     private func applySettings(to configuration: inout SupervisorConfiguration) throws(ToolFailure) {
         for (member, key, value) in settings {
+            if member == "network", key == "ca" { continue }
             if member == "display", Self.viewerAddresses.contains(key) || key == "password-file" { continue }
             if member == "router" {
                 configuration.router?.settings.append((key, value))

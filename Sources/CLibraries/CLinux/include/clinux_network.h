@@ -43,4 +43,11 @@ int clinux_inet_set(int socket, int level, int name, int value);
 int clinux_inet_get(int socket, int level, int name, int *value);
 int clinux_inet_counters(int socket, struct clinux_tcp_counters *counters);
 
+// A raw ICMP socket; its filter can't be taken off. Needs CAP_NET_RAW.
+int clinux_icmp_raw_socket(int family);
+
+// The kernel's answer to RTM_GETLINK, RTM_GETADDR or RTM_GETROUTE: whole messages; returns their length. ENOBUFS: the buffer is
+// too small. EAGAIN: something changed meanwhile, ask again.
+long clinux_route_dump(int type, void *buffer, size_t size);
+
 #endif

@@ -1,6 +1,3 @@
-import Platform
-import SystemPackage
-
 /// Which addresses may be talked to: `--network-allow` and `--network-deny`.
 ///
 /// A rule is `ADDRESS[/BITS][:PORT[-PORT]]`; an IPv6 address with ports stands in brackets; `*` is any address. What a deny rule
@@ -86,6 +83,9 @@ public struct AccessRules: Sendable {
     public struct BadRule: Error, Equatable {
         /// The text.
         public let text: String
+
+        /// A text that is no rule.
+        public init(text: String) { self.text = text }
     }
 
     private static func parse(_ text: String) throws(BadRule) -> [Rule] {
