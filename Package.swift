@@ -59,6 +59,7 @@ let package = Package(
         library("CArgon2", package: "libargon2", provider: "libargon2-dev"),
         .target(name: "CConsoleFont", path: "Sources/CLibraries/CConsoleFont"),
         library("CPNG", package: "libpng", provider: "libpng-dev"),
+        library("CZlib", package: "zlib", provider: "zlib1g-dev"),
         library("CCares", package: "libcares", provider: "libc-ares-dev"),
         library("CTLS", package: "libssl", provider: "libssl-dev"),
         library("CFuse3", package: "fuse3", provider: "libfuse3-dev"),
@@ -84,7 +85,11 @@ let package = Package(
             ["RedoxFS", "BlockDevice", "DiskFormat", "SchemeKit", "SchemeProtocol", "SchemeTransport", "Platform"]),
         module(
             "DisplayScheme",
-            ["SchemeKit", "SchemeProtocol", "Platform", "CConsoleFont", "CPNG", "CCrypto", systemPackage]),
+            [
+                "SchemeKit", "SchemeProtocol", "SchemeTransport", "Platform", "CConsoleFont", "CPNG", "CZlib",
+                "CCrypto",
+                systemPackage,
+            ]),
         module("Router", ["SchemeTransport", "SchemeProtocol", "Platform", systemPackage]),
         module("FuseBridge", ["Router", "SchemeTransport", "SchemeProtocol", "Platform", "CFuse3", systemPackage]),
         module("Sandbox", ["Platform", "CLinux", systemPackage]),
@@ -210,7 +215,7 @@ let package = Package(
             "Display",
             [
                 "DisplayScheme", "SchemeKit", "SchemeProtocol", "Supervisor", "Sandbox", "TestSupport", "Platform",
-                "CPNG", systemPackage,
+                "CPNG", "CZlib", systemPackage,
             ]),
         .executableTarget(
             name: "fake-scheme", dependencies: ["Sandbox", "SchemeTransport", "SchemeProtocol", "Platform"],

@@ -38,14 +38,8 @@ struct DisplayProgram {
     }
 
     private static func show(_ scheme: DisplayScheme, _ start: SchemeStart) throws(SchemeStartError) {
-        let (listener, webListener) = (start.descriptor("vnc"), start.descriptor("web"))
-        guard listener != nil || webListener != nil else { return }
-        let host = start.host
+        guard let viewers = try ViewerServer(scheme, start) else { return }
         do throws(Errno) {
-            let viewers = try ViewerServer(
-                scheme, listener: listener, webListener: webListener,
-                password: start.setting("password").map { Array($0.utf8) }
-            ) { host.log($0) }
             try viewers.start()
         } catch {
             throw .failed(error, "viewers")

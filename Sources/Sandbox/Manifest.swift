@@ -78,10 +78,12 @@ extension Manifest {
     /// The small schemes null, zero, rand, log and time, and the system's own files: nothing but their channels.
     public static func plain(_ name: String) -> Manifest { Manifest(name: name, systemCalls: [.base, .channels]) }
 
-    /// The display scheme: its channels, and viewers that connect to sockets which it is given. Room to map its pixels, of which only what
-    /// is used is there.
+    /// The display scheme: its channels, and the connections of viewers which it is given. Room to map its pixels, of which only what is
+    /// used is there.
     public static var display: Manifest {
-        var manifest = Manifest(name: "display", systemCalls: [.base, .channels, .accept])
+        var manifest = Manifest(name: "display", systemCalls: [.base, .channels, .streams])
+        // A connection is a socket and two pipes.
+        manifest.limits.descriptors = 512
         manifest.limits.addressSpaceBytes = 16 << 30
         return manifest
     }

@@ -22,12 +22,12 @@ public struct SystemCallSet: OptionSet, Sendable, Hashable {
     /// Opening files; landlock and the root decide which.
     public static let files = SystemCallSet(rawValue: 1 << 5)
 
-    /// Taking connections from listening sockets that are open already.
-    public static let accept = SystemCallSet(rawValue: 1 << 6)
+    /// Moving bytes between stream sockets that are open already and pipes.
+    public static let streams = SystemCallSet(rawValue: 1 << 6)
 
     private static let names: [(String, SystemCallSet)] = [
         ("base", .base), ("channels", .channels), ("storage", .storage), ("network", .network), ("fuse", .fuse),
-        ("files", .files), ("accept", .accept),
+        ("files", .files), ("streams", .streams),
     ]
 
     /// The names of the groups, separated by commas: how a server is told.
@@ -85,7 +85,10 @@ extension SystemCallSet {
                 SYS_ioctl, SYS_fcntl,
             ])
         }
-        if contains(.accept) { result += Self.plain([SYS_accept4]) }
+        if contains(.streams) {
+            result += Self.plain([SYS_pipe2, SYS_splice, SYS_shutdown])
+            result.append(SystemCallRule(SYS_ioctl, where: .init(argument: 1, mask: .max, value: UInt32(FIONREAD))))
+        }
         if contains(.fuse) {
             result += Self.plain([
                 SYS_ioctl, SYS_fcntl, SYS_readv, SYS_pipe2, SYS_splice, SYS_vmsplice, SYS_tee, SYS_mlock, SYS_mlock2,

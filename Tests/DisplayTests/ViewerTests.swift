@@ -7,32 +7,49 @@ import Testing
 
 /// Viewers see what the display shows (RFC 6143), and what they do reaches the display.
 struct ViewerTests {
-    /// A viewer and its server's side, by bytes.
+    /// A viewer and its server's side, by bytes. Another server takes over after each step.
     private struct Viewer {
         let harness: DisplayHarness
         var session: ViewerSession
+        private let password: [UInt8]?
 
         init(_ harness: DisplayHarness, password: String? = nil) {
             self.harness = harness
-            session = ViewerSession(display: 0, password: password.map { Array($0.utf8) })
+            self.password = password.map { Array($0.utf8) }
+            session = ViewerSession(viewer: 1, display: 0, hasPassword: password != nil)
         }
 
         mutating func say(_ bytes: [UInt8]) throws -> [UInt8] {
-            try session.receive(bytes, harness.scheme)
-            return take()
+            try session.receive(bytes, harness.scheme, password: password)
+            return try take()
         }
 
-        mutating func take() -> [UInt8] {
+        mutating func take() throws -> [UInt8] {
             let damage = harness.scheme.core.withLock { $0.damage[0].take() }
             session.note(damage)
-            session.update(harness.scheme)
-            defer { session.output = [] }
-            return session.output
+            var all: [UInt8] = []
+            repeat {
+                all += session.output
+                try handOver()
+                try session.update(harness.scheme, RectangleEncoder())
+            } while !session.output.isEmpty
+            return all
+        }
+
+        private mutating func handOver() throws {
+            var writer = StateWriter()
+            session.encode(into: &writer)
+            var reader = StateReader(writer.bytes)
+            var next = try #require(ViewerSession(decoding: &reader))
+            #expect(reader.isWhole)
+            // It would show everything again.
+            next.damage = session.damage
+            session = next
         }
 
         /// Greets without a password; returns the server's description of the display.
         mutating func begin() throws -> [UInt8] {
-            #expect(take() == Array("RFB 003.008\n".utf8))
+            #expect(try take() == Array("RFB 003.008\n".utf8))
             #expect(try say(Array("RFB 003.008\n".utf8)) == [1, 1])
             #expect(try say([1]) == [0, 0, 0, 0])
             return try say([1])
@@ -53,7 +70,7 @@ struct ViewerTests {
         // Nothing more until something changes, then only that.
         #expect(try viewer.say([3, 1, 0, 0, 0, 0, 0, 64, 0, 48]) == [])
         try harness.write(try harness.find("0/fb"), [1, 2, 3, 255], at: UInt64(4 * (10 * 64 + 20)))
-        #expect(viewer.take() == [0, 0, 0, 1, 0, 20, 0, 10, 0, 1, 0, 1, 0, 0, 0, 0, 1, 2, 3, 255])
+        #expect(try viewer.take() == [0, 0, 0, 1, 0, 20, 0, 10, 0, 1, 0, 1, 0, 0, 0, 0, 1, 2, 3, 255])
     }
 
     @Test func otherPixelsAndSizes() throws {
@@ -69,7 +86,7 @@ struct ViewerTests {
         _ = try viewer.say([2, 0, 0, 2, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x21])
         _ = try viewer.say([3, 1, 0, 0, 0, 0, 0, 64, 0, 48])
         try harness.write("0/size", "32x16")
-        #expect(viewer.take() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 32, 0, 16, 0xff, 0xff, 0xff, 0x21])
+        #expect(try viewer.take() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 32, 0, 16, 0xff, 0xff, 0xff, 0x21])
     }
 
     @Test func whatAViewerDoesIsInput() throws {
@@ -93,19 +110,104 @@ struct ViewerTests {
     @Test func passwords() throws {
         let harness = try DisplayHarness()
         var viewer = Viewer(harness, password: "secret")
-        _ = viewer.take()
+        _ = try viewer.take()
         #expect(try viewer.say(Array("RFB 003.008\n".utf8)) == [1, 2])
         let challenge = try viewer.say([2])
         #expect(challenge.count == 16)
         #expect(try viewer.say(RemotePassword.answer(challenge, Array("secret".utf8))) == [0, 0, 0, 0])
         var other = Viewer(harness, password: "secret")
-        _ = other.take()
+        _ = try other.take()
         _ = try other.say(Array("RFB 003.003\n".utf8))
         #expect(throws: ViewerFault.self) { try other.say([UInt8](repeating: 0, count: 16)) }
         // Known from a session of other programs: an empty key is DES of zeros.
         #expect(
             RemotePassword.answer([UInt8](repeating: 0, count: 16), [])
                 == [0x8c, 0xa6, 0x4d, 0xe9, 0xc1, 0xb1, 0x23, 0xa7, 0x8c, 0xa6, 0x4d, 0xe9, 0xc1, 0xb1, 0x23, 0xa7])
+    }
+
+    /// Every way to write rectangles gives the pixels, of every size, also when each part is packed by another process.
+    @Test(arguments: [RectangleEncoding.raw, .tight, .zrle])
+    func encodingsAreExact(_ encoding: RectangleEncoding) throws {
+        var reader = RectangleReader()
+        var hasBegun = false
+        for (width, height) in [(1, 1), (3, 1), (4, 1), (64, 64), (65, 1), (1, 65), (130, 70), (300, 7)] {
+            let random = testPixels(width * height, seed: UInt64(width))
+            let half = random.enumerated().map { $0.offset < width * height / 2 ? 0xff00_ff00 : $0.element }
+            for pixels in [random, half, [UInt32](repeating: 0xff01_0203, count: width * height)] {
+                var bytes: [UInt8] = [0, 0, 0, 1, 0, 0, 0, 0, UInt8(width >> 8), UInt8(width & 0xff), 0, UInt8(height)]
+                bytes += [0, 0, 0, UInt8(encoding.rawValue)]
+                #expect(
+                    RectangleEncoder().append(
+                        pixels, width: width, RectangleStyle(encoding: encoding), zrleHasBegun: &hasBegun, to: &bytes))
+                var rest = bytes[...]
+                let seen = try reader.update(width: width, height: height) { count in
+                    try #require(rest.count >= count)
+                    defer { rest = rest.dropFirst(count) }
+                    return Array(rest.prefix(count))
+                }
+                #expect(seen == pixels && rest.isEmpty)
+            }
+        }
+    }
+
+    /// A large picture comes in parts that belong to one update, in the style that was wanted at its beginning.
+    @Test func largePicturesComeInParts() throws {
+        let harness = try DisplayHarness(size: "3000x200")
+        let pixels = testPixels(3000 * 200, seed: 8)
+        try harness.write(try harness.find("0/fb"), bytes(pixels))
+        var viewer = Viewer(harness)
+        _ = try viewer.begin()
+        _ = try viewer.say([2, 0, 0, 2, 0, 0, 0, 7, 0xff, 0xff, 0xff, 0x06])
+        let all = try viewer.say([3, 0, 0, 0, 0, 0, 0x0b, 0xb8, 0, 200])
+        var reader = RectangleReader()
+        var rest = all[...]
+        let seen = try reader.update(width: 3000, height: 200) { count in
+            defer { rest = rest.dropFirst(count) }
+            return Array(rest.prefix(count))
+        }
+        #expect(seen == pixels && rest.isEmpty)
+        #expect(all[2] != 0 || all[3] > 8)
+    }
+
+    /// What a display that became smaller has no more is black, for a viewer that can't take another size.
+    @Test func smallerDisplaysAreBlackAround() throws {
+        let harness = try DisplayHarness()
+        var viewer = Viewer(harness)
+        _ = try viewer.begin()
+        try harness.write("0/size", "32x16")
+        let pixels = testPixels(32 * 16, seed: 9)
+        try harness.write(try harness.find("0/fb"), bytes(pixels))
+        let all = try viewer.say([3, 0, 0, 0, 0, 0, 0, 64, 0, 48])
+        var reader = RectangleReader()
+        var rest = all[...]
+        let seen = try reader.update(width: 64, height: 48) { count in
+            defer { rest = rest.dropFirst(count) }
+            return Array(rest.prefix(count))
+        }
+        for y in 0..<48 {
+            for x in 0..<64 { #expect(seen[y * 64 + x] == (x < 32 && y < 16 ? pixels[y * 32 + x] : 0xff00_0000)) }
+        }
+    }
+
+    /// The bytes that carry nothing are left out where the protocol wants it, and only there.
+    @Test func pixelsArePacked() throws {
+        func packed(_ format: RemotePixelFormat, _ packing: RemotePixelFormat.Packing) -> [UInt8] {
+            var bytes: [UInt8] = []
+            format.append([0xff12_3456], packing, to: &bytes)
+            return bytes
+        }
+        let native = RemotePixelFormat.native
+        #expect(packed(native, native.zrlePacking) == [0x56, 0x34, 0x12])
+        #expect(packed(native, native.tightPacking) == [0x12, 0x34, 0x56])
+        let head: [UInt8] = [32, 24, 1, 1, 0, 255, 0, 255, 0, 255]
+        let big = try #require(RemotePixelFormat((head + [16, 8, 0, 0, 0, 0])[...]))
+        #expect(packed(big, big.zrlePacking) == [0x12, 0x34, 0x56])
+        let high = try #require(RemotePixelFormat((head + [24, 16, 8, 0, 0, 0])[...]))
+        #expect(packed(high, high.zrlePacking) == [0x12, 0x34, 0x56])
+        #expect(packed(high, .whole) == [0x12, 0x34, 0x56, 0])
+        let small = try #require(
+            RemotePixelFormat(([16, 16, 0, 1, 0, 31, 0, 63, 0, 31, 11, 5, 0, 0, 0, 0] as [UInt8])[...]))
+        #expect(small.zrlePacking == .whole && small.tightPacking == .whole)
     }
 
     @Test func webSockets() throws {

@@ -76,6 +76,8 @@ struct DisplayState: Equatable {
     var snapshots: [Snapshot] = []
     /// The last call of each channel that changed something here.
     var answers: [UInt32: Answer] = [:]
+    /// How much of what each viewer did was done.
+    var effects: [UInt64: UInt64] = [:]
 
     /// The state as bytes.
     var encoded: [UInt8] {
@@ -99,6 +101,11 @@ struct DisplayState: Equatable {
             writer.put(channel)
             writer.put(answer.requestID)
             writer.put(UInt64(bitPattern: answer.result))
+        }
+        writer.put(UInt32(effects.count))
+        for (viewer, number) in effects {
+            writer.put(viewer)
+            writer.put(number)
         }
         return writer.bytes
     }
@@ -130,6 +137,10 @@ struct DisplayState: Equatable {
             let channel = reader.uint32()
             answers[channel] = Answer(
                 requestID: reader.uint64(), result: Int64(bitPattern: reader.uint64()))
+        }
+        for _ in 0..<reader.count(atMost: 1 << 10) {
+            let viewer = reader.uint64()
+            effects[viewer] = reader.uint64()
         }
         guard reader.isWhole else { return nil }
     }

@@ -8,7 +8,8 @@ enum ViewerPage {
         <style>
         body { margin: 0; background: #1c1e22; color: #d0d0d0; font: 14px sans-serif; }
         canvas { display: block; margin: 0 auto; outline: none; cursor: default; }
-        p { margin: 6px; text-align: center; height: 1em; }
+        p { margin: 6px; text-align: center; height: 1.5em; }
+        p:empty { display: none; }
         </style>
         <p id="state"></p>
         <canvas id="screen" tabindex="0"></canvas>
@@ -16,7 +17,7 @@ enum ViewerPage {
         "use strict";
         const canvas = document.getElementById("screen"), context = canvas.getContext("2d");
         const state = document.getElementById("state");
-        let socket, input, step, need;
+        let socket, input, step, need, password = decodeURIComponent(location.hash.slice(1)), updates = 0;
 
         function connect() {
           state.textContent = "connecting";
@@ -42,19 +43,78 @@ enum ViewerPage {
         const then = (count, next) => { need = count; step = next; };
         function version() { socket.send(new TextEncoder().encode("RFB 003.008\\n")); then(1, types); }
         function types(bytes) { then(bytes[0], list => {
-          if (!list.includes(1)) { state.textContent = "a password is needed: use a VNC viewer"; return; }
-          send(1); then(4, () => { send(1); then(24, start); });
+          if (list.includes(1)) { send(1); then(4, result); return; }
+          if (!list.includes(2)) { state.textContent = "no way to connect that this page knows"; return; }
+          send(2); then(16, challenge => ask(password).then(word => {
+            password = word; socket.send(answer(challenge, word)); then(4, result);
+          }));
         }); }
+        function result(bytes) {
+          if (number32(bytes, 0) !== 0) { password = ""; socket.close(); return; }
+          send(1); then(24, start);
+        }
+        function ask(known) {
+          if (known) return Promise.resolve(known);
+          return new Promise(resolve => {
+            const field = document.createElement("input");
+            field.type = "password"; field.placeholder = "password";
+            field.onkeydown = event => { event.stopPropagation(); if (event.key === "Enter") { state.textContent = ""; resolve(field.value); } };
+            field.onkeyup = event => event.stopPropagation();
+            state.replaceChildren(field); field.focus();
+          });
+        }
+        // What a viewer with the password says to a challenge: DES (FIPS 46-3), each byte of the key with its bits reversed.
+        const table = text => [...text].map(letter => "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+/".indexOf(letter));
+        const first = table("VNFxph91XPHzrjb3ZRJBtld5/TLDvnf7UMEwog80WOGyqia2YQIAskc4+SKCume6");
+        const last = table("D7LfTn/vC6KeSm+uB5JdRlZtA4IcQkYsz3HbPjXry2GaOiWqx1F9NhVpw0E8MgUo");
+        const expansion = table("v01234345678789abcbcdefgfghijkjklmnonopqrsrstuv0");
+        const mix = table("f6jksbrg0emp4hu917ndvq28ict5la3o");
+        const choice1 = table("UMEwog80VNFxph91WOGyqia2XPHz+SKCume6ZRJBtld5YQIAskc4rjb3");
+        const choice2 = table("dgan042re5k9mib3p7f6qjc1EPuAKStDOIwLHMCTxQJFNzsv");
+        const boxes = [
+          "e4d12fb83a6c59070f74e2d1a6cb953841e8d62bfc973a50fc8249175b3ea06d",
+          "f18e6b34972dc05a3d47f28ec01a69b50e7ba4d158c6932fd8a13f42b67c05e9",
+          "a09e63f51dc7b428d709346a285ecbf1d6498f30b12c5ae71ad069874fe3b52c",
+          "7de3069a1285bc4fd8b56f03472c1ae9a690cb7df13e52843f06a1d8945bc72e",
+          "2c417ab6853fd0e9eb2c47d150fa3986421bad78f9c5630eb8c71e2d6f09a453",
+          "c1af92680d34e75baf427c9561de0b389ef528c3704a1db6432c95fabe17608d",
+          "4b2ef08d3c975a61d0b7491ae35c2f8614bdc37eaf6805926bd814a7950fe23c",
+          "d2846fb1a93e50c71fd8a374c56b0e927b419ce206adf35821e74a8dfc90356b",
+        ].map(table);
+        const permute = (bits, places) => places.map(place => bits[place]);
+        const bits = bytes => bytes.flatMap(byte => [7, 6, 5, 4, 3, 2, 1, 0].map(shift => byte >> shift & 1));
+        function encrypt(block, key) {
+          let left = permute(bits(block), first), right = left.splice(32), halves = permute(bits(key), choice1);
+          for (const shift of [1, 1, 2, 2, 2, 2, 2, 2, 1, 2, 2, 2, 2, 2, 2, 1]) {
+            let c = halves.slice(0, 28), d = halves.slice(28);
+            halves = [...c.slice(shift), ...c.slice(0, shift), ...d.slice(shift), ...d.slice(0, shift)];
+            const round = permute(halves, choice2), wide = permute(right, expansion).map((bit, index) => bit ^ round[index]);
+            const narrow = boxes.flatMap((box, index) => {
+              const six = wide.slice(6 * index, 6 * index + 6);
+              const value = box[(six[0] * 2 + six[5]) * 16 + six[1] * 8 + six[2] * 4 + six[3] * 2 + six[4]];
+              return [value >> 3 & 1, value >> 2 & 1, value >> 1 & 1, value & 1];
+            });
+            [left, right] = [right, permute(narrow, mix).map((bit, index) => bit ^ left[index])];
+          }
+          const result = permute([...right, ...left], last);
+          return [0, 1, 2, 3, 4, 5, 6, 7].map(index => result.slice(8 * index, 8 * index + 8).reduce((sum, bit) => sum * 2 + bit));
+        }
+        function answer(challenge, word) {
+          const text = [...new TextEncoder().encode(word), 0, 0, 0, 0, 0, 0, 0, 0].slice(0, 8);
+          const key = text.map(byte => [0, 1, 2, 3, 4, 5, 6, 7].reduce((sum, shift) => sum | (byte >> shift & 1) << 7 - shift, 0));
+          const whole = [...challenge];
+          return new Uint8Array([...encrypt(whole.slice(0, 8), key), ...encrypt(whole.slice(8), key)]);
+        }
         function start(bytes) {
           resize(number16(bytes, 0), number16(bytes, 2));
           then(number32(bytes, 20), name => {
             document.title = new TextDecoder().decode(name);
             send(2, 0, 0, 2, 0, 0, 0, 0, 255, 255, 255, 33);
-            ask(0); then(1, message); state.textContent = "";
+            want(0); then(1, message); state.textContent = "";
           });
         }
         function resize(width, height) { canvas.width = width; canvas.height = height; }
-        function ask(incremental) {
+        function want(incremental) {
           const { width, height } = canvas;
           send(3, incremental, 0, 0, 0, 0, width >> 8, width & 255, height >> 8, height & 255);
         }
@@ -64,10 +124,10 @@ enum ViewerPage {
           else then(1, message);
         }
         function rectangles(count) {
-          if (count === 0) { ask(1); then(1, message); return; }
+          if (count === 0) { canvas.dataset.updates = ++updates; want(1); then(1, message); return; }
           then(12, head => {
             const x = number16(head, 0), y = number16(head, 2), width = number16(head, 4), height = number16(head, 6);
-            if (number32(head, 8) > 0x7fffffff) { resize(width, height); ask(0); then(1, message); return; }
+            if (number32(head, 8) > 0x7fffffff) { resize(width, height); want(0); then(1, message); return; }
             then(width * height * 4, pixels => {
               const image = context.createImageData(width, height), target = image.data;
               for (let index = 0; index < pixels.length; index += 4) {

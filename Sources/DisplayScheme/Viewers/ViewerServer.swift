@@ -1,251 +1,263 @@
-public import Platform
 import Glibc
-import SchemeKit
-public import SystemPackage
+import Platform
+public import SchemeKit
+import SchemeTransport
+
+/// How viewers come: as VNC viewers or as browsers.
+enum ViewerKind: String, CaseIterable {
+    case vnc
+    case web
+
+    /// Under which name the supervisor holds the socket that they come to.
+    var listenerName: String { "listener.\(rawValue)" }
+}
 
 /// Shows displays to viewers: VNC on one listening socket, browsers on another. One thread, started by `start`.
 ///
-/// The listening sockets come from outside, so that they outlive this process. A viewer's connection doesn't: the viewer connects again,
-/// as the page does by itself, and goes on with the same display.
+/// The supervisor holds all sockets and accepts who comes: a viewer's connection goes on with the next incarnation of this process, in
+/// the middle of a rectangle if need be (`ViewerLink`).
 public final class ViewerServer: Sendable {
-    private let scheme: DisplayScheme
-    private let listener: SharedDescriptor?
-    private let webListener: SharedDescriptor?
-    private let password: [UInt8]?
-    private let bell: SharedDescriptor
-    private let log: @Sendable (String) -> Void
+    let scheme: DisplayScheme
+    let host: SchemeHost
+    let memory: ViewerMemory
+    let listeners: [ViewerKind: SharedDescriptor]
+    let password: [UInt8]?
+    let bell: SharedDescriptor
+    /// Callers that the supervisor has accepted, and answers without one.
+    let answers = Locked<[HeldAnswer]>([])
+    /// What the last incarnation left, by name.
+    let held: [String: SharedDescriptor]
 
-    private static let bellToken: UInt64 = 1
-    private static let listenerToken: UInt64 = 2
-    private static let webListenerToken: UInt64 = 3
-    private static let firstConnection: UInt64 = 16
-    /// Viewers at once.
-    private static let mostConnections = 32
-
-    /// A server for viewers.
+    /// A server for viewers; nil if nothing was given to listen on.
     ///
-    /// - Parameters:
-    ///   - listener: a listening socket for VNC that doesn't block; nil: none.
-    ///   - webListener: one for browsers.
-    ///   - password: what viewers must know; nil: nothing.
-    ///   - log: told of viewers that don't keep to the protocol.
-    public init(
-        _ scheme: DisplayScheme, listener: SharedDescriptor?, webListener: SharedDescriptor?, password: [UInt8]?,
-        log: @escaping @Sendable (String) -> Void
-    ) throws(Errno) {
+    /// Descriptors: `vnc`, `web` listening sockets that don't block. Settings: `password` what viewers must know.
+    public init?(_ scheme: DisplayScheme, _ start: SchemeStart) throws(SchemeStartError) {
+        var listeners: [ViewerKind: SharedDescriptor] = [:]
+        for kind in ViewerKind.allCases { listeners[kind] = start.descriptor(kind.rawValue) }
+        guard !listeners.isEmpty else { return nil }
         self.scheme = scheme
-        self.listener = listener
-        self.webListener = webListener
-        self.password = password
-        self.log = log
-        bell = SharedDescriptor(try SystemCall.eventDescriptor())
+        self.listeners = listeners
+        host = start.host
+        password = start.setting("password").map { Array($0.utf8) }
+        memory = ViewerMemory(try SchemeState(start, name: "viewers", byteCount: ViewerMemory.byteCount).memory)
+        var held: [String: SharedDescriptor] = [:]
+        for name in start.descriptorNames { held[name] = start.descriptor(name) }
+        self.held = held
+        do {
+            for (kind, listener) in listeners where held[kind.listenerName] == nil {
+                try host.hold(kind.listenerName, listener.rawValue)
+            }
+            bell = SharedDescriptor(try SystemCall.eventDescriptor())
+        } catch let error as ChannelError {
+            throw .channel(error)
+        } catch {
+            throw .failed((error as? Errno) ?? .ioError, "viewers")
+        }
     }
 
     /// Starts the thread; it runs as long as the process.
     public func start() throws(Errno) {
         SystemCall.ignoreSignal(SIGPIPE)
-        let poll = try EventPoll()
-        try poll.add(bell.rawValue, .readable, token: Self.bellToken)
-        if let listener { try poll.add(listener.rawValue, .readable, token: Self.listenerToken) }
-        if let webListener { try poll.add(webListener.rawValue, .readable, token: Self.webListenerToken) }
         let bell = bell
         scheme.core.withLock { $0.onDamage = { SystemCall.signalEvent(bell.rawValue) } }
-        let shared = SharedPoll(poll)
-        try spawnThread(name: "viewers") { self.run(shared) }
-    }
-
-    private func run(_ poll: SharedPoll) {
-        var connections: [UInt64: ViewerConnection] = [:]
-        var next = Self.firstConnection
-        while true {
-            guard let events = try? poll.wait() else { return }
-            for (token, events) in events {
-                switch token {
-                case Self.bellToken: SystemCall.clearEvent(bell.rawValue)
-                case Self.listenerToken, Self.webListenerToken:
-                    let isWeb = token == Self.webListenerToken
-                    guard let listener = isWeb ? webListener : listener,
-                        let socket = (try? SystemCall.accept(listener.rawValue)) ?? nil,
-                        connections.count < Self.mostConnections,
-                        (try? poll.add(socket.rawValue, [.readable], token: next)) != nil
-                    else { continue }
-                    connections[next] = ViewerConnection(socket, isWeb: isWeb, password: password)
-                    next += 1
-                default: connections[token]?.serve(events, scheme)
-                }
-            }
-            distributeDamage(&connections)
-            for (token, var connection) in connections {
-                connection.flush(scheme)
-                connections[token] = connection
-                if let fault = connection.fault {
-                    if !fault.isEmpty { log("viewer: \(fault)") }
-                    try? poll.remove(connection.socket.rawValue)
-                    connections[token] = nil
-                } else {
-                    try? poll.modify(
-                        connection.socket.rawValue, connection.hasOutput ? [.readable, .writable] : .readable,
-                        token: token)
-                }
-            }
-            let count = connections.count
-            scheme.core.withLock { $0.viewerCount = count }
+        host.onHeld { [weak self] answer in
+            self?.answers.withLock { $0.append(answer) }
+            SystemCall.signalEvent(bell.rawValue)
         }
-    }
-
-    private func distributeDamage(_ connections: inout [UInt64: ViewerConnection]) {
-        let damage = scheme.core.withLock { core in
-            core.damage.indices.map { core.damage[$0].take() }
-        }
-        for token in connections.keys {
-            guard let display = connections[token]?.display, !damage[display].isEmpty else { continue }
-            connections[token]?.note(damage[display])
-        }
-    }
-}
-
-/// The poll of the viewers' thread.
-private final class SharedPoll: Sendable {
-    private let poll: EventPoll
-
-    init(_ poll: consuming EventPoll) { self.poll = poll }
-
-    func add(_ descriptor: Int32, _ events: Platform.PollEvents, token: UInt64) throws(Errno) {
-        try poll.add(descriptor, events, token: token)
-    }
-
-    func modify(_ descriptor: Int32, _ events: Platform.PollEvents, token: UInt64) throws(Errno) {
-        try poll.modify(descriptor, events, token: token)
-    }
-
-    func remove(_ descriptor: Int32) throws(Errno) { try poll.remove(descriptor) }
-
-    func wait() throws(Errno) -> [(token: UInt64, events: Platform.PollEvents)] {
-        try poll.wait(milliseconds: -1)
-    }
-}
-
-/// One viewer's socket.
-struct ViewerConnection {
-    private enum Kind {
-        /// A browser that hasn't said yet what it wants.
-        case request(WebSocket)
-        /// The conversation in a web socket's frames.
-        case web(WebSocket)
-        case plain
-        /// A page is being sent: the connection ends after it.
-        case page
-    }
-
-    let socket: SharedDescriptor
-    /// Why it ended; empty: as it should.
-    private(set) var fault: String?
-    private(set) var display = 0
-    private var kind: Kind
-    private var session: ViewerSession
-    private let password: [UInt8]?
-    /// What is on its way, and how much of it is sent.
-    private var outgoing: [UInt8] = []
-    private var sent = 0
-
-    init(_ socket: SharedDescriptor, isWeb: Bool, password: [UInt8]?) {
-        self.socket = socket
-        self.password = password
-        kind = isWeb ? .request(WebSocket()) : .plain
-        session = ViewerSession(display: 0, password: password)
-    }
-
-    /// Whether something waits to be sent.
-    var hasOutput: Bool { sent < outgoing.count }
-
-    mutating func note(_ damage: DamageList) { session.note(damage) }
-
-    /// Takes what came.
-    mutating func serve(_ events: Platform.PollEvents, _ scheme: DisplayScheme) {
-        guard fault == nil, !events.isDisjoint(with: [.readable, .error, .hangUp]) else { return }
-        do throws(Errno) {
-            guard let bytes = try SystemCall.receiveSome(socket.rawValue) else { return }
-            guard !bytes.isEmpty else {
-                fault = ""
-                return
-            }
-            do throws(ViewerFault) {
-                try receive(bytes, scheme)
-            } catch {
-                fault = error.reason
-                // The reason may be for the viewer: what fits is still sent.
-                flush(scheme)
-            }
-        } catch {
-            fault = ""
-        }
-    }
-
-    private mutating func receive(_ bytes: [UInt8], _ scheme: DisplayScheme) throws(ViewerFault) {
-        switch kind {
-        case .plain: try session.receive(bytes, scheme)
-        case .page: break
-        case .request(var web):
-            let request = try web.takeRequest(bytes)
-            kind = .request(web)
-            switch request {
-            case .page:
-                outgoing += WebSocket.response("200 OK", ViewerPage.html)
-                kind = .page
-            case .socket(let path, let answer):
-                display = DisplayCore.displayNumber(String(path.dropFirst())) ?? 0
-                session = ViewerSession(display: display, password: password)
-                outgoing += answer
-                kind = .web(web)
-            case .other:
-                outgoing += WebSocket.response("404 Not Found", "<p>There is nothing here.</p>")
-                kind = .page
-            case nil: break
-            }
-        case .web(var web):
-            let contents = try web.takeFrames(bytes, &outgoing)
-            kind = .web(web)
-            guard let contents else {
-                fault = ""
-                return
-            }
-            try session.receive(contents, scheme)
-        }
-    }
-
-    private static func send(_ bytes: [UInt8], from start: Int, to socket: Int32) throws(Errno) -> Int {
-        let span = bytes.span
-        return try SystemCall.write(socket, unsafe span.bytes.extracting(start..<bytes.count))
-    }
-
-    /// Sends as much as there is room for, and the next picture when all is sent.
-    mutating func flush(_ scheme: DisplayScheme) {
-        if case .request = kind { return }
-        while true {
-            if !hasOutput {
-                outgoing = []
-                sent = 0
-                if case .page = kind {
-                    fault = fault ?? ""
-                    return
-                }
-                session.update(scheme)
-                guard !session.output.isEmpty else { return }
-                if case .web = kind {
-                    outgoing = WebSocket.frame(2, session.output)
-                } else {
-                    outgoing = session.output
-                }
-                session.output = []
-            }
+        try spawnThread(name: "viewers") { [self] in
             do throws(Errno) {
-                sent += try Self.send(outgoing, from: sent, to: socket.rawValue)
-            } catch .wouldBlock {
-                return
+                let loop = try ViewerLoop(self)
+                try loop.run()
             } catch {
-                fault = fault ?? ""
-                return
+                host.log("viewers are served no more: \(error)")
             }
         }
+    }
+}
+
+/// The viewers' thread.
+private final class ViewerLoop {
+    private let server: ViewerServer
+    private let poll: EventPoll
+    private let encoder = RectangleEncoder()
+    /// By their places.
+    private var links: [Int: ViewerLink] = [:]
+    private var waitsFor: [Int: Platform.PollEvents] = [:]
+    /// Sockets whose callers aren't taken at the moment: there is no room.
+    private var isFull: Set<ViewerKind> = []
+
+    private static let bellToken: UInt64 = 1 << 32
+    private static let listenerTokens: [ViewerKind: UInt64] = [.vnc: 2 << 32, .web: 3 << 32]
+
+    init(_ server: ViewerServer) throws(Errno) {
+        self.server = server
+        poll = try EventPoll()
+        try poll.add(server.bell.rawValue, .readable, token: Self.bellToken)
+        for (kind, listener) in server.listeners {
+            try poll.add(listener.rawValue, [.readable, .once], token: Self.listenerTokens[kind] ?? 0)
+        }
+        takeOver()
+    }
+
+    func run() throws(Errno) {
+        serve()
+        while true {
+            for (token, events) in try poll.wait(milliseconds: -1) {
+                if token == Self.bellToken {
+                    SystemCall.clearEvent(server.bell.rawValue)
+                } else if let kind = Self.listenerTokens.first(where: { $0.value == token })?.key {
+                    accept(kind)
+                } else if !events.isDisjoint(with: [.readable, .error, .hangUp]) {
+                    links[Int(clamping: token)]?.mayReceive = true
+                }
+            }
+            for answer in server.answers.withLock({ answers in
+                defer { answers = [] }
+                return answers
+            }) { answered(answer) }
+            serve()
+        }
+    }
+
+    /// Lets every connection go on.
+    private func serve() {
+        // Before the damage is taken: what comes after that rings the bell.
+        let count = links.count
+        server.scheme.core.withLock { $0.viewerCount = count }
+        let damage = server.scheme.core.withLock { core in core.damage.indices.map { core.damage[$0].take() } }
+        for (slot, link) in links {
+            if !damage[link.display].isEmpty { link.note(damage[link.display]) }
+            guard let wanted = link.pump(server.scheme, encoder) else {
+                end(slot, link)
+                continue
+            }
+            if waitsFor[slot] != wanted {
+                waitsFor[slot] = wanted
+                try? poll.modify(link.socket.rawValue, wanted, token: UInt64(slot))
+            }
+        }
+    }
+
+    // MARK: Connections
+
+    private static func socketName(_ kind: ViewerKind, _ serial: UInt64) -> String { "\(kind.rawValue).\(serial)" }
+    private static func pipeName(_ serial: UInt64, _ index: Int) -> String { "pipe.\(serial).\(index)" }
+
+    /// Goes on with the connections of the last incarnation.
+    private func takeOver() {
+        var names = Set(server.held.keys.filter { Self.serial(of: $0) != nil })
+        for slot in 0..<ViewerMemory.slotCount {
+            let serial = server.memory.serial(slot)
+            guard serial != 0 else { continue }
+            let pipes = (0..<ViewerPipes.count).compactMap { server.held[Self.pipeName(serial, $0)] }
+            let kind: ViewerKind = server.memory.isWeb(slot) ? .web : .vnc
+            for name in Self.names(kind, serial) { names.remove(name) }
+            guard let socket = server.held[Self.socketName(kind, serial)], let pipes = ViewerPipes(pipes),
+                let link = ViewerLink(resuming: slot, socket, pipes, server.memory, password: server.password)
+            else {
+                forget(slot, kind, serial)
+                continue
+            }
+            add(link)
+        }
+        // Accepted, and not begun with before the death.
+        for name in names.sorted() {
+            guard let kind = ViewerKind.allCases.first(where: { name.hasPrefix("\($0.rawValue).") }),
+                let serial = Self.serial(of: name), let socket = server.held[name]
+            else { continue }
+            names.remove(name)
+            begin(kind, serial, socket)
+        }
+        // Pipes of what has ended, unless they have just been made anew.
+        let used = Set(links.values.map(\.serial))
+        for name in names where Self.serial(of: name).map({ !used.contains($0) }) ?? false { server.host.release(name) }
+        server.scheme.forgetEffects(except: used)
+    }
+
+    private static func serial(of name: String) -> UInt64? {
+        let parts = name.split(separator: ".")
+        guard parts.count >= 2, parts[0] == "pipe" || ViewerKind(rawValue: String(parts[0])) != nil else { return nil }
+        return UInt64(parts[1])
+    }
+
+    private static func names(_ kind: ViewerKind, _ serial: UInt64) -> [String] {
+        [socketName(kind, serial)] + (0..<ViewerPipes.count).map { pipeName(serial, $0) }
+    }
+
+    private func begin(_ kind: ViewerKind, _ serial: UInt64, _ socket: SharedDescriptor) {
+        do {
+            let pipes = try ViewerPipes()
+            for (index, descriptor) in pipes.descriptors.enumerated() {
+                try server.host.hold(Self.pipeName(serial, index), descriptor.rawValue)
+            }
+            guard let slot = server.memory.freeSlot,
+                let link = ViewerLink(
+                    beginning: serial, isWeb: kind == .web, at: slot, socket, pipes, server.memory,
+                    password: server.password)
+            else { throw Errno.tooManyOpenFiles }
+            add(link)
+        } catch {
+            server.host.log("viewer: \(error)")
+            for name in Self.names(kind, serial) { server.host.release(name) }
+        }
+    }
+
+    private func add(_ link: ViewerLink) {
+        links[link.slot] = link
+        waitsFor[link.slot] = .readable
+        do throws(Errno) {
+            try poll.add(link.socket.rawValue, .readable, token: UInt64(link.slot))
+        } catch {
+            server.host.log("viewer: \(error)")
+            end(link.slot, link)
+        }
+    }
+
+    private func end(_ slot: Int, _ link: ViewerLink) {
+        if !link.ending.isEmpty { server.host.log("viewer: \(link.ending)") }
+        try? poll.remove(link.socket.rawValue)
+        // The supervisor has the socket a moment longer: the other side needn't wait for that.
+        try? SystemCall.shutDown(link.socket.rawValue, receiving: true, sending: true)
+        links[slot] = nil
+        waitsFor[slot] = nil
+        forget(slot, server.memory.isWeb(slot) ? .web : .vnc, link.serial)
+        server.scheme.forgetEffects(except: Set(links.values.map(\.serial)))
+        for kind in isFull { listen(kind) }
+        isFull = []
+    }
+
+    /// The socket goes first: one that is held and has no place in the memory would be taken for that of a new caller.
+    private func forget(_ slot: Int, _ kind: ViewerKind, _ serial: UInt64) {
+        for name in Self.names(kind, serial) { server.host.release(name) }
+        server.memory.end(slot)
+    }
+
+    // MARK: Callers
+
+    /// Somebody has come: the supervisor is to take and hold the connection.
+    private func accept(_ kind: ViewerKind) {
+        guard server.memory.freeSlot != nil else {
+            isFull.insert(kind)
+            return
+        }
+        // Only a supervisor that is gone can't be told.
+        try? server.host.accept(from: kind.listenerName, as: Self.socketName(kind, server.memory.newSerial()))
+    }
+
+    private func answered(_ answer: HeldAnswer) {
+        guard let kind = ViewerKind.allCases.first(where: { $0.listenerName == answer.listener }) else { return }
+        if let socket = answer.descriptor, let serial = Self.serial(of: answer.name) {
+            begin(kind, serial, socket)
+        } else if answer.errno != .wouldBlock, answer.errno != Errno(rawValue: ECONNABORTED) {
+            server.host.log("viewer: \(answer.errno)")
+            isFull.insert(kind)
+            return
+        }
+        listen(kind)
+    }
+
+    private func listen(_ kind: ViewerKind) {
+        guard let listener = server.listeners[kind], let token = Self.listenerTokens[kind] else { return }
+        try? poll.modify(listener.rawValue, [.readable, .once], token: token)
     }
 }

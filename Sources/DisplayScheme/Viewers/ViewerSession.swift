@@ -5,9 +5,15 @@ struct ViewerFault: Error {
     let reason: String
 }
 
+/// What a viewer did, counted, so that it is done once although the process that did it died before it could write that down.
+struct ViewerEffect {
+    let viewer: UInt64
+    let number: UInt64
+}
+
 /// One viewer's side of the conversation (RFC 6143, the remote framebuffer protocol 3.8): bytes in, bytes out. Knows no sockets.
 struct ViewerSession {
-    private enum Phase {
+    enum Phase {
         case version
         case security
         case challenge([UInt8])
@@ -16,44 +22,56 @@ struct ViewerSession {
     }
 
     /// What a viewer has asked for and not got yet.
-    private struct Request {
+    struct Request: Equatable {
         let rectangle: Rectangle
         /// Only what has changed.
         let isIncremental: Bool
     }
 
-    /// What is to be sent.
-    var output: [UInt8]
-    private let display: Int
-    private let password: [UInt8]?
-    private var input: [UInt8] = []
-    private var phase = Phase.version
-    private var version = 8
-    private var format = RemotePixelFormat.native
-    private var takesSize = false
-    private var request: Request?
-    private var damage = DamageList()
-    private var size = PixelSize.standard
-    private var buttons: UInt8 = 0
+    /// An update of which a part is sent. It is in one style from beginning to end.
+    struct Update: Equatable {
+        var parts: [Rectangle]
+        let style: RectangleStyle
+    }
 
-    private static let sizeEncoding: Int32 = -223
-    private static let rawEncoding: Int32 = 0
+    /// What is to be sent.
+    var output: [UInt8] = []
+    let display: Int
+    let viewer: UInt64
+    let hasPassword: Bool
+    var input: [UInt8] = []
+    var phase = Phase.version
+    var version = 8
+    var style = RectangleStyle()
+    var takesSize = false
+    var request: Request?
+    var running: Update?
+    var zrleHasBegun = false
+    var damage = DamageList()
+    var size = PixelSize.standard
+    var buttons: UInt8 = 0
+    var effects: UInt64 = 0
+
+    static let sizeEncoding: Int32 = -223
+    private static let levelEncodings: ClosedRange<Int32> = -256 ... -247
     private static let longestText = 1 << 20
 
     /// A conversation that begins.
     ///
-    /// - Parameter password: what the viewer must know; nil: nothing.
-    init(display: Int, password: [UInt8]?) {
+    /// - Parameters:
+    ///   - viewer: its number.
+    ///   - hasPassword: whether the viewer must know one.
+    init(viewer: UInt64, display: Int, hasPassword: Bool) {
+        self.viewer = viewer
         self.display = display
-        self.password = password
+        self.hasPassword = hasPassword
         output = Array("RFB 003.008\n".utf8)
     }
 
     /// Takes what the viewer sent.
-    mutating func receive(_ bytes: [UInt8], _ scheme: DisplayScheme) throws(ViewerFault) {
+    mutating func receive(_ bytes: [UInt8], _ scheme: DisplayScheme, password: [UInt8]?) throws(ViewerFault) {
         input += bytes
-        while try takeMessage(scheme) {}
-        update(scheme)
+        while try takeMessage(scheme, password) {}
     }
 
     /// Takes part of the input; nil if it isn't all there.
@@ -69,11 +87,11 @@ struct ViewerSession {
         UInt32(number16(index)) << 16 | UInt32(number16(index + 2))
     }
 
-    private mutating func put16(_ value: Int) {
+    mutating func put16(_ value: Int) {
         output += [UInt8(truncatingIfNeeded: value >> 8), UInt8(truncatingIfNeeded: value)]
     }
 
-    private mutating func put32(_ value: UInt32) {
+    mutating func put32(_ value: UInt32) {
         put16(Int(value >> 16))
         put16(Int(value & 0xffff))
     }
@@ -81,7 +99,7 @@ struct ViewerSession {
     // MARK: The beginning
 
     /// Takes one message; false if none is whole.
-    private mutating func takeMessage(_ scheme: DisplayScheme) throws(ViewerFault) -> Bool {
+    private mutating func takeMessage(_ scheme: DisplayScheme, _ password: [UInt8]?) throws(ViewerFault) -> Bool {
         switch phase {
         case .version:
             guard let text = take(12) else { return false }
@@ -91,7 +109,7 @@ struct ViewerSession {
             offerSecurity()
         case .security:
             guard let choice = take(1) else { return false }
-            guard choice[0] == (password == nil ? 1 : 2) else { throw ViewerFault(reason: "security \(choice[0])") }
+            guard choice[0] == (hasPassword ? 2 : 1) else { throw ViewerFault(reason: "security \(choice[0])") }
             chosen()
         case .challenge(let challenge):
             guard let answer = take(16) else { return false }
@@ -115,7 +133,7 @@ struct ViewerSession {
     }
 
     private mutating func offerSecurity() {
-        let type: UInt8 = password == nil ? 1 : 2
+        let type: UInt8 = hasPassword ? 2 : 1
         if version == 3 {
             put32(UInt32(type))
             chosen()
@@ -127,7 +145,7 @@ struct ViewerSession {
 
     /// The way of security is agreed on.
     private mutating func chosen() {
-        if password == nil {
+        if !hasPassword {
             if version == 8 { put32(0) }
             phase = .start
         } else {
@@ -156,13 +174,15 @@ struct ViewerSession {
         case 0:
             guard let bytes = take(20) else { return false }
             guard let wanted = RemotePixelFormat(bytes[4...]) else { throw ViewerFault(reason: "pixel format") }
-            format = wanted
+            style.format = wanted
         case 2:
             guard input.count >= 4 else { return false }
             let count = number16(2)
             guard input.count >= 4 + 4 * count else { return false }
             let encodings = (0..<count).map { Int32(bitPattern: number32(4 + 4 * $0)) }
             takesSize = encodings.contains(Self.sizeEncoding)
+            style.encoding = encodings.lazy.compactMap { RectangleEncoding(rawValue: $0) }.first ?? .raw
+            style.level = encodings.first { Self.levelEncodings.contains($0) }.map { Int($0 + 256) } ?? 1
             input.removeFirst(4 + 4 * count)
         case 3:
             guard input.count >= 10 else { return false }
@@ -173,12 +193,12 @@ struct ViewerSession {
             guard input.count >= 8 else { return false }
             let event = RemoteKeys.event(number32(4), isPressed: input[1] != 0)
             input.removeFirst(8)
-            if let event { scheme.take([event], display) }
+            if let event { scheme.take([event], display, nextEffect()) }
         case 5:
             guard input.count >= 6 else { return false }
             let (mask, x, y) = (input[1], number16(2), number16(4))
             input.removeFirst(6)
-            scheme.take(pointerEvents(mask, x, y), display)
+            scheme.take(pointerEvents(mask, x, y), display, nextEffect())
         case 6:
             guard input.count >= 8 else { return false }
             let count = Int(number32(4))
@@ -187,10 +207,15 @@ struct ViewerSession {
             // Latin-1 on the wire.
             let text = String(String.UnicodeScalarView(input[8..<(8 + count)].map { Unicode.Scalar($0) }))
             input.removeFirst(8 + count)
-            scheme.setClipboard(text, display)
+            scheme.setClipboard(text, display, nextEffect())
         default: throw ViewerFault(reason: "message \(kind)")
         }
         return true
+    }
+
+    private mutating func nextEffect() -> ViewerEffect {
+        effects &+= 1
+        return ViewerEffect(viewer: viewer, number: effects)
     }
 
     /// The wheel comes as buttons 4 and 5.
@@ -202,83 +227,5 @@ struct ViewerSession {
         if pressed & 16 != 0 { events.append(InputEvent(.scroll, 0, -1)) }
         buttons = mask
         return events
-    }
-
-    // MARK: Updates
-
-    /// What of the display has changed.
-    mutating func note(_ other: DamageList) { damage.add(other) }
-
-    /// Whether it waits for a change.
-    var isWaiting: Bool { request != nil }
-
-    /// Sends what was asked for, if there is something and everything before is sent.
-    mutating func update(_ scheme: DisplayScheme) {
-        guard let request, output.isEmpty || !request.isIncremental, case .serving = phase else { return }
-        if damage.isResized || scheme.size(of: display) != size {
-            guard let new = scheme.size(of: display) else { return }
-            damage = DamageList()
-            damage.add(new.bounds)
-            if takesSize, new != size {
-                size = new
-                output += [0, 0]
-                put16(1)
-                putRectangle(Rectangle(width: new.width, height: new.height), Self.sizeEncoding)
-                self.request = nil
-                return
-            }
-        }
-        var parts = [request.rectangle]
-        if request.isIncremental {
-            parts = damage.rectangles.map { $0.intersection(request.rectangle) }.filter { !$0.isEmpty }
-        }
-        parts = parts.map { $0.intersection(size.bounds) }.filter { !$0.isEmpty }
-        guard !parts.isEmpty else { return }
-        _ = damage.take()
-        self.request = nil
-        output += [0, 0]
-        put16(parts.count)
-        for part in parts {
-            putRectangle(part, Self.rawEncoding)
-            var pixels = scheme.compose(display, part)
-            // The display became smaller in this moment: the viewer is told next time.
-            pixels += [UInt32](repeating: 0, count: max(0, part.width * part.height - pixels.count))
-            format.append(pixels, to: &output)
-        }
-    }
-
-    private mutating func putRectangle(_ rectangle: Rectangle, _ encoding: Int32) {
-        put16(rectangle.x)
-        put16(rectangle.y)
-        put16(rectangle.width)
-        put16(rectangle.height)
-        put32(UInt32(bitPattern: encoding))
-    }
-}
-
-extension DisplayScheme {
-    /// A display's size; nil if there is no such display.
-    func size(of display: Int) -> PixelSize? { core.withLock { $0.state.displays[display]?.size } }
-
-    /// What is seen in a part of a display.
-    func compose(_ display: Int, _ part: Rectangle) -> [UInt32] {
-        core.withLock { Compositor.compose($0, display, part) }
-    }
-
-    /// Takes events of a viewer.
-    func take(_ events: [InputEvent], _ display: Int) {
-        change { core in
-            for event in events { core.take(event, display) }
-            _ = core.keep(nil)
-        }
-    }
-
-    /// Takes a viewer's clipboard.
-    func setClipboard(_ text: String, _ display: Int) {
-        change { core in
-            core.setClipboard(display, Array(text.utf8.prefix(DisplayMemory.clipboardBytes)))
-            core.deliver(InputEvent(.clipboardUpdate), toDisplay: display)
-            _ = core.keep(nil)
-        }
     }
 }

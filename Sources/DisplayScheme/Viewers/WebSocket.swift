@@ -15,7 +15,10 @@ struct WebSocket {
     private static let longestRequest = 16384
     private static let longestFrame = 1 << 20
 
-    private var input: [UInt8] = []
+    /// What came and isn't whole yet.
+    private(set) var input: [UInt8] = []
+
+    init(input: [UInt8] = []) { self.input = input }
 
     /// Takes bytes of a request; nil if more must come.
     mutating func takeRequest(_ bytes: [UInt8]) throws(ViewerFault) -> Request? {

@@ -17,6 +17,9 @@ struct MountImage: ParsableCommand {
             (ro, nosuid, nodev, noexec, noatime, allow_other, ...), and settings of single processes \
             (file.cache-bytes=67108864; network.ca=FILE: whose certificates network/tls trusts; network.netcfg=write: its name \
             servers can be changed). --overlay spares IMAGE alone, not the images of --also.
+
+            display.vnc=ADDRESS and display.web=ADDRESS show displays to VNC viewers and browsers: an address in numbers with a \
+            port, or the path of a Unix socket; one that other machines reach only with display.password-file=FILE.
             """)
 
     @Argument(help: "Image file, block device, or partition of one (disk.img#2).", completion: .file())

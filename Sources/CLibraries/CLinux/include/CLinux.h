@@ -5,6 +5,7 @@
 #include "clinux_file.h"
 #include "clinux_memory.h"
 #include "clinux_network.h"
+#include "clinux_pipe.h"
 #include "clinux_processor.h"
 #include "clinux_socket.h"
 #include "clinux_posix.h"
