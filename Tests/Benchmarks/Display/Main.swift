@@ -4,6 +4,7 @@ import Glibc
 // first file is a display's `fb`, the others are what it is compared with.
 //
 //     bench-display FRAMEBYTES FRAMES FILE...
+//     bench-display FRAMEBYTES FRAMES --viewer SOCKET FB     how soon a viewer has what was written
 
 struct Failure: Error { let text: String }
 
@@ -72,6 +73,11 @@ struct DisplayBenchmark {
         }
         do {
             let files = arguments.dropFirst(3)
+            if arguments[3] == "--viewer" {
+                guard arguments.count == 6 else { throw Failure(text: "--viewer SOCKET FB") }
+                try measureViewer(arguments[4], arguments[5], byteCount, frames)
+                return
+            }
             for round in 1...3 {
                 for (name, write) in [("pwrite", positioned), ("mmap", mapped)] {
                     for file in files {
