@@ -42,4 +42,23 @@ import Testing
         let result = try bench.fail(1, "view", bench.file("mount"), "--print", option)
         #expect(result.output.isEmpty && !result.errors.contains("\u{1b}"))
     }
+
+    /// Nobody listens where other machines reach it without a password, and nowhere that isn't an address in numbers.
+    @Test func listeningBeyondThisMachineNeedsAPassword() throws {
+        let bench = try Workbench()
+        try bench.run("mkfs", bench.file("disk.img"), "--size", "16M")
+        try SystemCall.makeDirectoryAt(AT_FDCWD, Array(bench.file("mount").utf8), mode: 0o755)
+        try bench.write("empty", Array("\nsecond line".utf8))
+        for (option, message) in [
+            ("display.vnc=0.0.0.0:5900", "set display.password-file"),
+            ("display.web=[::]:6080", "set display.password-file"),
+            ("display.vnc=[::ffff:192.0.2.1]:5900", "set display.password-file"),
+            ("display.vnc=localhost:5900", "with an address in numbers"),
+            ("display.web=web", "with an address in numbers"),
+            ("display.vnc=0.0.0.0:5900,display.password-file=\(bench.file("empty"))", "no password"),
+        ] {
+            let result = try bench.fail(1, "mount", bench.file("disk.img"), bench.file("mount"), "-o", option)
+            #expect(result.errors.contains(message), "\(option): \(result.errors)")
+        }
+    }
 }
