@@ -99,7 +99,7 @@ struct MountedViewerTests {
             killer.join()
         }
         var round = 0
-        while round < 40 || kills.withLock({ $0 }) < 60 {
+        while round < 12 || kills.withLock({ $0 }) < 100 {
             let content = bytes(testPixels(320 * 200, seed: UInt64(round)))
             let span = content.span
             _ = try SystemCall.write(frame.rawValue, at: 0, unsafe span.bytes)
