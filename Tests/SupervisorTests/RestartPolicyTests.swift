@@ -15,6 +15,16 @@ import Testing
         }
     }
 
+    /// Who kills a process now and then, to see how it recovers, sees that and no wait.
+    @Test func deathsNowAndThenAreAnsweredAtOnce() {
+        var history = RestartPolicy.History()
+        let policy = RestartPolicy()
+        for round in UInt64(1)...1000 {
+            let now = round * 2 * second / 5
+            #expect(history.died(at: now, readyAt: now - second / 5, policy) == .restart(at: now))
+        }
+    }
+
     @Test func quickDeathsBackOffAndEnd() {
         var history = RestartPolicy.History()
         let policy = RestartPolicy()

@@ -2,6 +2,10 @@
 ///
 /// A death after a time of good service is answered at once. Deaths in quick succession are answered after a wait that doubles
 /// each time; so are starts that fail. Either reaches a limit, and the scheme goes offline until it is restarted by hand.
+///
+/// Good service is short: it is there to tell a process that dies of what it is given first from one that dies now and then.
+/// A start takes a few milliseconds of a processor, so that one that follows a tenth of a second of service costs little, and
+/// applications that wait gain nothing by a wait on top.
 public struct RestartPolicy: Sendable, Equatable {
     /// The first wait, in nanoseconds.
     public var firstDelay: UInt64 = 5_000_000
@@ -14,7 +18,7 @@ public struct RestartPolicy: Sendable, Equatable {
     /// So many starts in a row that never got ready: offline.
     public var failedStartLimit = 6
     /// Serving so long, in nanoseconds, counts as good service.
-    public var stableAfter: UInt64 = 1_000_000_000
+    public var stableAfter: UInt64 = 100_000_000
 
     /// The defaults.
     public init() {}

@@ -9,7 +9,8 @@ import SystemPackage
 ///     bench-recovery MOUNTPOINT [KILLS]
 ///
 /// Of each kill: from right before `kill` to the end of the call that took longest, of a program that asks in a loop what only
-/// the file server can answer.
+/// that server can answer (through a router that is killed: the file server). A process that is stopped is found to hang, and
+/// killed by the supervisor: that takes longer.
 @main
 struct RecoveryBenchmark {
     private let mountpoint: String
@@ -19,26 +20,32 @@ struct RecoveryBenchmark {
     /// O_DIRECT: past the kernel's cache.
     private static let direct: Int32 = 0o40000
     private static let second: UInt64 = 1_000_000_000
+    /// How long a process may take until it serves.
+    private static let patience: UInt64 = 10_000_000_000
 
-    static func main() throws {
+    static func main() {
         let arguments = CommandLine.arguments
         guard arguments.count >= 2, let kills = arguments.count > 2 ? Int(arguments[2]) : 20, kills > 0 else {
             print("bench-recovery MOUNTPOINT [KILLS]")
             exit(64)
         }
-        try RecoveryBenchmark(mountpoint: arguments[1], kills: kills).run()
+        do {
+            try RecoveryBenchmark(mountpoint: arguments[1], kills: kills).run()
+        } catch {
+            try? SystemCall.write(text: "bench-recovery: \(error)\n", to: 2)
+            exit(1)
+        }
     }
 
     private func run() throws {
-        print("| killed | p50 ms | p90 ms | longest ms |\n|---|---:|---:|---:|")
+        print("| killed | shortest ms | p50 ms | p90 ms | longest ms |\n|---|---:|---:|---:|---:|")
         for name in ["file", "disk", "router"] {
-            var waits: [UInt64] = []
-            for _ in 0..<kills { waits.append(try wait(for: name)) }
-            waits.sort()
-            func milliseconds(_ share: Int) -> String {
-                Self.text(waits[min(waits.count * share / 100, waits.count - 1)])
+            try measure("\(name)", kills) { try wait(for: name, signal: SIGKILL, during: Self.pause) }
+        }
+        for name in ["file", "disk", "router"] {
+            try measure("\(name), stopped", max(3, kills / 5)) {
+                try wait(for: name, signal: SIGSTOP, during: 2 * Self.second)
             }
-            print("| \(name) | \(milliseconds(50)) | \(milliseconds(90)) | \(milliseconds(100)) |")
         }
         // In turn, so that both meet the same machine.
         var calm: UInt64 = 0
@@ -50,38 +57,59 @@ struct RecoveryBenchmark {
         print("throughput with a kill per second: \(killed * 100 / max(calm, 1)) % of without")
     }
 
+    private func measure(_ what: String, _ count: Int, _ body: () throws -> UInt64) throws {
+        var waits: [UInt64] = []
+        for _ in 0..<count { waits.append(try body()) }
+        waits.sort()
+        func milliseconds(_ share: Int) -> String {
+            Self.text(waits[min(waits.count * share / 100, waits.count - 1)])
+        }
+        print("| \(what) | \(milliseconds(0)) | \(milliseconds(50)) | \(milliseconds(90)) | \(milliseconds(100)) |")
+    }
+
     private static func text(_ nanoseconds: UInt64) -> String {
         let hundredths = nanoseconds / 10_000
         return "\(hundredths / 100).\(hundredths % 100 / 10)\(hundredths % 10)"
     }
 
-    /// The number of a process.
-    private func pid(_ name: String) throws -> Int32 {
+    /// The supervisor's entry about a process; nil while it doesn't tell.
+    private func process(_ name: String) throws -> ControlJSON? {
         let status = try ControlJSON(parsing: try SystemCall.smallFile("\(mountpoint)/sys/supervisor.json"))
-        let found = status["processes"]?.array.first { $0["name"]?.string == name }
-        guard let pid = found?["pid"]?.integer.flatMap({ Int32(exactly: $0) }), pid > 1 else {
-            throw Errno(rawValue: ESRCH)
-        }
-        return pid
+        return status["processes"]?.array.first { $0["name"]?.string == name }
     }
 
-    /// Asks the file server; how long that took.
-    private func ask() throws -> UInt64 {
+    /// The number of a process that serves. Waits for it: the supervisor tells of a recovery when it is over.
+    private func pid(_ name: String) throws -> Int32 {
+        let start = Clock.monotonicNanoseconds()
+        while Clock.monotonicNanoseconds() - start < Self.patience {
+            if let found = try process(name), found["state"]?.string == "serving",
+                let pid = found["pid"]?.integer.flatMap({ Int32(exactly: $0) }), pid > 1
+            {
+                return pid
+            }
+            usleep(1000)
+        }
+        throw Errno(rawValue: ESRCH)
+    }
+
+    /// Asks a scheme's server; how long that took.
+    private func ask(_ scheme: String) throws -> UInt64 {
         let start = Clock.monotonicNanoseconds()
         var figures = statvfs()
-        guard unsafe statvfs("\(mountpoint)/file", &figures) == 0 else { throw Errno(rawValue: errno) }
+        guard unsafe statvfs("\(mountpoint)/\(scheme)", &figures) == 0 else { throw Errno(rawValue: errno) }
         return Clock.monotonicNanoseconds() - start
     }
 
-    private func wait(for name: String) throws -> UInt64 {
+    private func wait(for name: String, signal: Int32, during time: UInt64) throws -> UInt64 {
         let pid = try pid(name)
-        _ = try ask()
+        let scheme = name == "router" ? "file" : name
+        _ = try ask(scheme)
         let start = Clock.monotonicNanoseconds()
-        kill(pid, SIGKILL)
+        kill(pid, signal)
         var longest: UInt64 = 0
         var answered: UInt64 = 0
-        while Clock.monotonicNanoseconds() - start < Self.pause {
-            let took = try ask()
+        while Clock.monotonicNanoseconds() - start < time {
+            let took = try ask(scheme)
             if took > longest {
                 longest = took
                 answered = Clock.monotonicNanoseconds() - start
