@@ -11,7 +11,7 @@ extension RouterBackend {
         let target = try target(node)
         guard case .scheme(let route, let number) = target else {
             guard Int32(bitPattern: flags) & O_ACCMODE == O_RDONLY else { throw .readOnlyFileSystem }
-            return FuseOpenedFile(handle: 0, flags: .directIO)
+            return FuseOpenedFile(handle: snapshots.open(), flags: .directIO)
         }
         let handle = try route.reserveHandle(node: number, flags: flags)
         let call = call(
@@ -74,7 +74,9 @@ extension RouterBackend {
 
     /// Closes.
     public func release(_ request: FuseRequest, node: UInt64, handle: UInt64, flags: UInt32) {
-        guard handle != 0, case .scheme(let route, let number)? = try? target(node) else { return }
+        guard handle != 0, case .scheme(let route, let number)? = try? target(node) else {
+            return snapshots.close(handle)
+        }
         let call = call(.close, request, number, handle: handle, RequestArguments(flags: flags))
         do throws(Errno) {
             try route.perform(call) { _ in }
@@ -92,8 +94,8 @@ extension RouterBackend {
         switch try target(node) {
         case .root: throw .isDirectory
         case .system(let file):
-            guard let text = system.contents(file) else { throw .isDirectory }
-            let part = Array(text.utf8.dropFirst(Int(clamping: offset)).prefix(byteCount))
+            guard let text = snapshots.text(handle, at: offset, { system.contents(file) }) else { throw .isDirectory }
+            let part = text.dropFirst(Int(clamping: offset)).prefix(byteCount)
             unsafe part.withUnsafeBytes { unsafe reply($0) }
         case .scheme(let route, let number):
             let count = min(byteCount, FuseSession.maximumTransferByteCount)

@@ -21,6 +21,7 @@ public final class RouterBackend: FuseBackend {
 
     let router: Router
     let system: SystemTree
+    let snapshots: SystemSnapshots
     /// The scheme that the last large write went to: the next request is read into its channel.
     let predicted = Atomic<Int>(-1)
     let lentCount = Atomic<Int>(0)
@@ -34,6 +35,7 @@ public final class RouterBackend: FuseBackend {
     public init(_ router: Router) {
         self.router = router
         system = SystemTree(router)
+        snapshots = SystemSnapshots(incarnation: router.options.incarnation)
         router.onEvent { [weak self] route, event in self?.pass(event, of: route) }
     }
 
