@@ -188,7 +188,7 @@ let package = Package(
             "FuseBridge",
             [
                 "FuseBridge", "Router", "FileScheme", "RedoxFS", "BlockDevice", "DiskFormat", "SchemeKit",
-                "SchemeTransport", "SchemeProtocol", "Platform", "CLinux", systemPackage,
+                "SchemeTransport", "SchemeProtocol", "TestSupport", "Platform", "CLinux", systemPackage,
             ]),
         .executableTarget(
             name: "scheme-peer",

@@ -22,10 +22,16 @@ final class LocalSystem {
     private(set) var scheme: FileScheme
     private var threads: [JoinHandle] = []
     private var incarnation: UInt32 = 1
+    /// The scheme of the moment, for other threads.
+    let current = Locked<FileScheme?>(nil)
 
-    init(byteCount: UInt64 = 512 << 20, faults: RouterFaults = []) throws {
+    /// - Parameter watching: makes what the scheme gets in the device's place.
+    init(
+        byteCount: UInt64 = 512 << 20, faults: RouterFaults = [],
+        watching: (any BlockDevice) -> any BlockDevice = { $0 }
+    ) throws {
         let memory = SparseMemoryDevice(byteCount: byteCount)
-        device = memory
+        device = watching(memory)
         var format = FormatOptions(
             uuid: Bytes16(low: 1, high: 2), time: Timespec(seconds: 1_700_000_000, nanoseconds: 0))
         format.rootMode = 0o755
@@ -38,7 +44,8 @@ final class LocalSystem {
         route = try router.add(
             SchemeDescription(name: "file", channel: 1), client, isAdopted: false, isServing: false)
         backend = RouterBackend(router)
-        scheme = try FileScheme(memory, options: OpenOptions())
+        scheme = try FileScheme(device, options: OpenOptions())
+        current.withLock { [scheme] in $0 = scheme }
         server = try Self.attach(client, incarnation)
         serve()
         _ = route.recover(incarnation: incarnation)
@@ -71,7 +78,9 @@ final class LocalSystem {
         for thread in threads { thread.join() }
         route.serverDied()
         incarnation += 1
+        current.withLock { $0 = nil }
         scheme = try FileScheme(device, options: OpenOptions())
+        current.withLock { [scheme] in $0 = scheme }
         server = try Self.attach(client, incarnation)
         serve()
         return route.recover(incarnation: incarnation)

@@ -2,31 +2,25 @@ import FuseBridge
 import Glibc
 import Platform
 import SystemPackage
+import TestSupport
 import Testing
 
 /// Why mounts can't be tested here, or nil.
-let mountObstacle: Comment? = {
-    if unsafe access("/dev/fuse", R_OK | W_OK) != 0 { return "/dev/fuse can't be opened" }
-    if geteuid() != 0 {
-        return "mounting needs root; an ordinary user's way is fusermount3, which the supervisor tests"
-    }
-    return nil
-}()
+let mountObstacle: Comment? = MountFolder.obstacle.map { Comment(rawValue: $0) }
 
 /// A mount in a temporary folder, and the descriptor to serve it. Unmounted when it goes.
 final class TestMount {
-    let path: String
+    private let place: MountFolder
+    var path: String { place.root }
     let descriptor: Int32
 
     init() throws {
-        var template = Array("/tmp/saltbridge-mount-XXXXXX".utf8CString)
-        guard unsafe mkdtemp(&template) != nil else { throw Errno(rawValue: errno) }
-        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        place = try MountFolder("session")
         descriptor = unsafe open("/dev/fuse", O_RDWR | O_CLOEXEC)
         guard descriptor >= 0 else { throw Errno(rawValue: errno) }
         let options = "fd=\(descriptor),rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other"
         let result = unsafe options.withCString { text in
-            unsafe mount("saltbridge-test", path, "fuse.saltbridge", UInt(MS_NOSUID | MS_NODEV), text)
+            unsafe mount("saltbridge-test", place.root, "fuse.saltbridge", UInt(MS_NOSUID | MS_NODEV), text)
         }
         guard result == 0 else { throw Errno(rawValue: errno) }
     }
@@ -49,8 +43,7 @@ final class TestMount {
     }
 
     deinit {
-        unsafe umount2(path, Int32(MNT_DETACH))
+        place.remove()
         close(descriptor)
-        unsafe rmdir(path)
     }
 }

@@ -5,7 +5,6 @@ import Platform
 import RedoxFS
 import SchemeTransport
 import Supervisor
-import Synchronization
 import SystemPackage
 import TestSupport
 import Testing
@@ -13,28 +12,6 @@ import Testing
 /// Whatever is killed while applications work, they see nothing of it: no error, no wrong byte, no hang.
 @Suite(.serialized, .enabled(if: mountObstacle == nil, mountObstacle))
 struct CrashTests {
-    /// Kills one of the processes at random moments while the workload runs.
-    private func killing(
-        _ names: [String], times: Int, seed: UInt64, _ system: MountedSystem, _ body: (Workload) throws -> Void
-    ) throws {
-        print("seed \(seed)")
-        let workload = Workload(system.root, seed: seed)
-        let isDone = Atomic<Bool>(false)
-        var random = SplitMix(seed: seed)
-        let thread = try spawnThread(name: "workload") {
-            while !isDone.load(ordering: .relaxed), workload.failures.withLock({ $0.isEmpty }) { workload.round() }
-        }
-        for _ in 0..<times {
-            usleep(UInt32(random.next() % 60_000))
-            let name = names[Int(random.next() % UInt64(names.count))]
-            if let pid = try system.pid(name), pid > 1 { kill(pid, SIGKILL) }
-            if !workload.failures.withLock({ $0.isEmpty }) { break }
-        }
-        isDone.store(true, ordering: .relaxed)
-        thread.join()
-        try body(workload)
-    }
-
     @Test(arguments: [["file"], ["disk"]])
     func applicationsNoticeNothing(_ names: [String]) throws { try killUnnoticed(names) }
 
@@ -43,10 +20,9 @@ struct CrashTests {
 
     private func killUnnoticed(_ names: [String]) throws {
         let system = try MountedSystem()
-        try killing(names, times: 25, seed: UInt64.random(in: 0 ... .max), system) { workload in
-            #expect(workload.rounds > 0)
-            try expectNothingNoticed(workload, system)
-        }
+        let workload = try system.work(killing: names, times: 25)
+        #expect(workload.rounds > 0)
+        try expectNothingNoticed(workload, system)
     }
 
     private func expectNothingNoticed(_ workload: Workload, _ system: MountedSystem) throws {
@@ -129,10 +105,9 @@ struct CrashTests {
         let system = try MountedSystem(faults: fault)
         var wasNoticed = false
         for _ in 0..<20 where !wasNoticed {
-            try killing([name], times: 20, seed: UInt64.random(in: 0 ... .max), system) { workload in
-                workload.verify()
-                wasNoticed = workload.failures.withLock { !$0.isEmpty }
-            }
+            let workload = try system.work(killing: [name], times: 20)
+            workload.verify()
+            wasNoticed = workload.failures.withLock { !$0.isEmpty }
         }
         #expect(wasNoticed)
         try system.end()

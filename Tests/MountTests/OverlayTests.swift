@@ -3,7 +3,6 @@ import FileSystemCheck
 import Glibc
 import Platform
 import Supervisor
-import Synchronization
 import SystemPackage
 import TestSupport
 import Testing
@@ -24,20 +23,7 @@ struct OverlayTests {
                 ("image", SharedDescriptor(image)), ("overlay", SharedDescriptor(overlay)),
             ]
         }
-        let seed = UInt64.random(in: 0 ... .max)
-        print("seed \(seed)")
-        let workload = Workload(system.root, seed: seed)
-        let isDone = Atomic<Bool>(false)
-        let thread = try spawnThread(name: "workload") {
-            while !isDone.load(ordering: .relaxed), workload.failures.withLock({ $0.isEmpty }) { workload.round() }
-        }
-        var random = SplitMix(seed: seed)
-        for _ in 0..<15 {
-            usleep(UInt32(random.next() % 60_000))
-            if let pid = try system.pid("disk"), pid > 1 { kill(pid, SIGKILL) }
-        }
-        isDone.store(true, ordering: .relaxed)
-        thread.join()
+        let workload = try system.work(killing: ["disk"], times: 15)
         workload.verify()
         #expect(workload.failures.withLock { $0 } == [])
         #expect(workload.rounds > 0)

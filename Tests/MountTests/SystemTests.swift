@@ -68,7 +68,9 @@ struct SystemTests {
             configuration.policy.stableAfter = .max
         }
         while try system.state("small") != "offline" {
-            if let pid = try system.pid("small"), pid > 1 { kill(pid, SIGKILL) }
+            // A start that is cut short is no death: the next one would wait.
+            let pid = try MountedSystem.pid("small", system.client, isServing: true)
+            if let pid, pid > 1 { kill(pid, SIGKILL) }
         }
         let zero = "\(system.root)/small/zero"
         unsafe #expect(open(zero, O_RDONLY) == -1 && errno == ENODEV)
@@ -111,17 +113,28 @@ struct SystemTests {
         }
     }
 
-    /// The socket's file stays when a mount ends: the next one takes it over, but no file of another kind.
-    @Test func viewersSocketIsTakenOver() throws {
+    /// The socket's file goes with the mount. If its supervisor was killed it stays, and the next one takes it over, but no file of
+    /// another kind.
+    @Test func viewersSocketGoesWithTheMount() throws {
         let mount = try ToolMount()
         let socket = mount.folder.file("web")
-        for _ in 0..<2 {
+        for isKilled in [false, true, false] {
             try mount.mount("-o", "display.web=\(socket)")
             let view = try mount.run(["view", mount.point, "--web", "--print"])
             #expect(view.status == 1 && view.errors.contains("Unix socket"), "\(view.text) \(view.errors)")
             let second = try ToolMount()
             #expect(try second.run(["mount", second.image, second.point, "-o", "display.web=\(socket)"]).status == 1)
-            try mount.unmount()
+            if isKilled {
+                let supervisor = try mount.supervisor()
+                let process = try SystemCall.openProcess(supervisor)
+                #expect(kill(supervisor, SIGKILL) == 0)
+                var entries = [pollfd(fd: process.rawValue, events: Int16(POLLIN), revents: 0)]
+                _ = try SystemCall.poll(&entries, milliseconds: -1)
+                while mount.isMounted { usleep(10_000) }
+            } else {
+                try mount.unmount()
+            }
+            #expect(SystemCall.exists(socket) == isKilled)
         }
         let file = mount.folder.file("file")
         try SystemCall.open(file, O_CREAT | O_WRONLY, mode: 0o644).close()

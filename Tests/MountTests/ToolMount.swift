@@ -76,6 +76,21 @@ final class ToolMount: Sendable {
         return try #require(processes.first { $0["name"]?.string == name })
     }
 
+    /// The supervisor's process.
+    func supervisor() throws -> Int32 {
+        let status = try JSONValue(parsing: try succeed("status", point, "--json").output)
+        let pid = status.array?.first?["pid"]?.integer.flatMap { Int32(exactly: $0) }
+        return try #require(pid)
+    }
+
+    /// Runs a program of the host.
+    func host(_ program: String, _ arguments: String...) throws -> BuiltProgram.Result {
+        try BuiltProgram(path: program).run(arguments, in: folder)
+    }
+
+    /// Where the command line tool is.
+    var programPath: String { program.path }
+
     var isMounted: Bool {
         ((try? SystemCall.smallFile("/proc/self/mounts")) ?? "").contains(" \(point) fuse.saltbridge ")
     }

@@ -76,6 +76,31 @@ struct TraceTests {
         #expect(try mount.run(["trace", "nonsense", "--mount", mount.point]).status != 0)
     }
 
+    /// What is given to a server a second time is shown again, and says so.
+    @Test func repetitionsAreMarked() throws {
+        let mount = try ToolMount()
+        try mount.mount("--root", "file")
+        let tracer = Locked<BuiltProgram.Result?>(nil)
+        let thread = try spawnThread(name: "trace") {
+            let result = try? mount.run(["trace", "--op", "mkdir", "--mount", mount.point])
+            tracer.withLock { $0 = result }
+        }
+        while !output(mount).contains("SECONDS"), tracer.withLock({ $0 == nil }) { usleep(10_000) }
+        unsafe #expect(mkdir(mount.path("directory"), 0o755) == 0)
+        while !output(mount).contains("mkdir(/directory)"), tracer.withLock({ $0 == nil }) { usleep(10_000) }
+        // Commits come every few seconds: one may have come between.
+        for round in 0..<50 where !output(mount).contains("(repeated)") {
+            unsafe #expect(mkdir(mount.path("directory \(round)"), 0o755) == 0)
+            try mount.ask("crash", "file")
+            for _ in 0..<20 where !output(mount).contains("(repeated)") { usleep(10_000) }
+        }
+        try mount.unmount()
+        thread.join()
+        let lines = try #require(tracer.withLock { $0 }).lines
+        #expect(lines.contains { $0.contains("mkdir(/directory") && $0.hasSuffix("(repeated)") }, "\(lines)")
+        #expect(lines.contains { $0.contains("mkdir(/directory)") && !$0.hasSuffix("(repeated)") })
+    }
+
     /// What runs have written so far.
     private func output(_ mount: ToolMount) -> String {
         let names = (try? SystemCall.directoryNames(mount.folder.path)) ?? []

@@ -1,5 +1,6 @@
 import Glibc
 import Platform
+import Synchronization
 import SystemPackage
 import TestSupport
 
@@ -196,5 +197,29 @@ final class Workload: @unchecked Sendable {
     /// Checks every file.
     func verify() {
         for name in files.keys.sorted() { check(name, "\(root)/\(name)") }
+    }
+}
+
+extension MountedSystem {
+    /// Works on the mount while some of its processes are killed at random moments, as long as nothing of that is noticed.
+    func work(killing names: [String], times: Int) throws -> Workload {
+        let seed = UInt64.random(in: 0 ... .max)
+        print("seed \(seed)")
+        let workload = Workload(root, seed: seed)
+        let isDone = Atomic<Bool>(false)
+        var random = SplitMix(seed: seed)
+        let thread = try spawnThread(name: "workload") {
+            while !isDone.load(ordering: .relaxed), workload.failures.withLock({ $0.isEmpty }) { workload.round() }
+        }
+        defer {
+            isDone.store(true, ordering: .relaxed)
+            thread.join()
+        }
+        for _ in 0..<times where workload.failures.withLock({ $0.isEmpty }) {
+            usleep(UInt32(random.next() % 60_000))
+            let name = names[Int(random.next() % UInt64(names.count))]
+            if let pid = try pid(name), pid > 1 { kill(pid, SIGKILL) }
+        }
+        return workload
     }
 }

@@ -2,12 +2,12 @@ import Glibc
 import Platform
 import SystemPackage
 
-/// A temporary folder with a mount point in it, for a system that a test starts as processes.
+/// A temporary folder with a mount point in it, for a system that a test starts as processes, or a mount that it serves itself.
 public final class MountFolder: Sendable {
     /// Why such a system can't be started and killed here, or nil.
     public static let obstacle: String? = {
         if unsafe access("/dev/fuse", R_OK | W_OK) != 0 { return "/dev/fuse can't be opened" }
-        if geteuid() != 0 { return "these tests kill processes of a mount of root's" }
+        if geteuid() != 0 { return "these tests mount as root, and kill processes of such mounts" }
         return nil
     }()
 
@@ -34,9 +34,21 @@ public final class MountFolder: Sendable {
 
     /// Takes away the mount, its supervisor and the folder, whatever state they are in.
     public func remove(ending supervisor: borrowing ChildProcess) {
-        unsafe umount2(root, Int32(MNT_DETACH))
+        takeAway()
         try? supervisor.send(signal: SIGKILL)
         _ = try? supervisor.waitForEnd()
+        removeFiles()
+    }
+
+    /// Takes away the mount, which the test serves itself, and the folder.
+    public func remove() {
+        takeAway()
+        removeFiles()
+    }
+
+    private func takeAway() { _ = unsafe umount2(root, Int32(MNT_DETACH)) }
+
+    private func removeFiles() {
         for name in (try? SystemCall.directoryNames(path)) ?? [] where name != "mount" {
             _ = unsafe unlink("\(path)/\(name)")
         }

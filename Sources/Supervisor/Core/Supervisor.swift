@@ -64,6 +64,7 @@ public final class Supervisor {
     /// Called with each line of the log.
     var onLog: (String) -> Void
     let statusMemory: StatusMemory
+    private let socketFiles: [SocketFile]
     /// Where the router puts completed requests while somebody traces: it outlives the router.
     let traceMemory: SharedDescriptor
     /// Reads the monotonic clock: tests put in their own.
@@ -92,6 +93,7 @@ public final class Supervisor {
         self.onLog = onLog
         self.onReady = onReady
         now = Clock.monotonicNanoseconds
+        socketFiles = configuration.schemes.flatMap(\.socketFiles).compactMap { SocketFile($0) }
         SystemCall.ignoreSignal(SIGPIPE)
         do throws(Errno) {
             poll = try EventPoll()
@@ -139,6 +141,7 @@ public final class Supervisor {
             killAll()
         }
         control?.close()
+        for file in socketFiles { file.remove() }
         if let failure { throw failure }
         if let path = configuration.controlSocketPath { _ = unsafe unlink(ControlDirectory.logPath(path)) }
     }

@@ -15,6 +15,8 @@ public struct MemberConfiguration: Sendable {
     public var settings: [(key: String, value: String)]
     /// The supervisor's descriptors that each incarnation gets, by name.
     public var descriptors: [(name: String, descriptor: SharedDescriptor)]
+    /// Files of sockets among them, which go when the mount does.
+    public var socketFiles: [String] = []
     /// Names of other schemes that it uses: they are started before it and stopped after it.
     public var uses: [String]
     /// Offered to the router: it appears in the mount.

@@ -95,7 +95,8 @@ extension MemberConfiguration {
         .make([
             "name": .string(name), "program": .string(executablePath), "manifest": manifest.json,
             "uses": .array(uses.map { .string($0) }), "visible": .bool(isVisible),
-            "essential": .bool(isEssential), "arguments": .array(arguments.map { .string($0) }),
+            "essential": .bool(isEssential), "socket_files": .array(socketFiles.map { .string($0) }),
+            "arguments": .array(arguments.map { .string($0) }),
             "settings": .object(settings.map { ControlJSON.Member($0.key, .string($0.value)) }),
             "descriptors": .object(
                 descriptors.map { ControlJSON.Member($0.name, .count(number($0.descriptor))) }),
@@ -111,6 +112,7 @@ extension MemberConfiguration {
             manifest: try Manifest(name: name, json: json["manifest"] ?? .null),
             uses: (json["uses"]?.array ?? []).compactMap(\.string), isVisible: json["visible"]?.bool ?? true)
         isEssential = json["essential"]?.bool ?? true
+        socketFiles = (json["socket_files"]?.array ?? []).compactMap(\.string)
         arguments = (json["arguments"]?.array ?? []).compactMap(\.string)
         settings = (json["settings"]?.members ?? []).map { (key: $0.name, value: $0.value.string ?? $0.value.text) }
         for member in json["descriptors"]?.members ?? [] {

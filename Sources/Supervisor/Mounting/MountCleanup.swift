@@ -18,6 +18,8 @@ public final class MountCleanup {
             let program = try SystemCall.openPath(path)
             let null = try SystemCall.open("/dev/null", O_RDWR)
             let ends = try SystemCall.pipe()
+            // A descriptor closes with its last use, and a number is none.
+            defer { withExtendedLifetime(ends) {} }
             var plan = ProcessPlan(
                 executable: program.rawValue, arguments: [path, Self.argument, mountpoint],
                 environment: ["SWIFT_BACKTRACE=enable=no"],

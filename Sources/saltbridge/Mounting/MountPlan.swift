@@ -80,7 +80,9 @@ struct MountPlan {
         let isReadOnly = isReadOnly || generation != nil
         var reference = ImageReference(image)
         reference.overlay = overlay
-        let opened = try ImageLocator.open(reference, writable: !isReadOnly)
+        let opened = try EndingMounts.retrying { () throws(ToolFailure) in
+            try ImageLocator.open(reference, writable: !isReadOnly)
+        }
         let password = try PasswordOptions.password(file: passwordFile, for: opened)
         var configuration = SupervisorConfiguration(schemes: try schemes(opened, password, isReadOnly))
         var router = MemberConfiguration(
@@ -225,6 +227,7 @@ struct MountPlan {
             guard let address = setting(key) else { continue }
             let listener = try ViewerListener.open(address, hasPassword: setting("password-file") != nil)
             display.descriptors.append((key, listener))
+            if address.hasPrefix("/") { display.socketFiles.append(address) }
             display.settings.append(("\(key)-address", address))
         }
     }

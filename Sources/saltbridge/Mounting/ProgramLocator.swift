@@ -5,8 +5,12 @@ import SystemPackage
 
 /// Where the programs are that a mount consists of: beside this one, or installed under `libexec`.
 enum ProgramLocator {
+    /// This program.
+    static var own: String { (try? SystemCall.readLink("/proc/self/exe")) ?? "saltbridge" }
+
     private static var folders: [String] {
-        guard let own = try? SystemCall.readLink("/proc/self/exe"), let slash = own.lastIndex(of: "/") else {
+        let own = own
+        guard let slash = own.lastIndex(of: "/") else {
             return []
         }
         let folder = String(own[..<slash])

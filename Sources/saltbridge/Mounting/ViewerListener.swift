@@ -25,7 +25,7 @@ enum ViewerListener {
         }
     }
 
-    /// The file of a socket stays when a mount ends: where nobody listens any more, the new socket takes its place.
+    /// The file of a socket stays when a supervisor is killed: where nobody listens any more, the new socket takes its place.
     private static func listen(atPath path: String) throws(Errno) -> SharedDescriptor {
         do throws(Errno) {
             return try SystemCall.listen(atPath: path)

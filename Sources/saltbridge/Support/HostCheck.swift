@@ -27,7 +27,7 @@ enum HostChecks {
     static func run() -> [HostCheck] {
         [
             kernel, fuseDevice, fuseHelper, userNamespaces, seccomp, landlock, sealedMemory, sandbox, programs,
-            controlDirectory, descriptors, deadMounts,
+            controlDirectory, descriptors, mountHelpers, deadMounts,
         ]
     }
 
@@ -207,6 +207,18 @@ enum HostChecks {
                 advice: "The router wants 1024: ulimit -Hn 4096, or LimitNOFILE= of the service.")
         }
         return HostCheck(name: "open files", verdict: .good, found: "at most \(limit.rlim_max)")
+    }
+
+    /// The names under which mount(8) and umount(8) run this program.
+    private static var mountHelpers: HostCheck {
+        let missing = ["mount.fuse.saltbridge", "umount.fuse.saltbridge"].filter { !SystemCall.exists("/sbin/\($0)") }
+        guard missing.isEmpty else {
+            return HostCheck(
+                name: "mount helpers", verdict: .limited, found: "no /sbin/\(missing.joined(separator: ", "))",
+                advice: "fstab and mount(8) want them: "
+                    + "ln -s \(ProgramLocator.own) /sbin/\(missing[0])")
+        }
+        return HostCheck(name: "mount helpers", verdict: .good, found: "in /sbin")
     }
 
     /// Where mounts are that nobody serves.

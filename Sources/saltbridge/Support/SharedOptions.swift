@@ -26,7 +26,9 @@ struct ImageOptions: ParsableArguments {
 
     /// Opens the image.
     func locate(writable: Bool, locking: FileDevice.Locking = .automatic) throws(ToolFailure) -> OpenedImage {
-        try ImageLocator.open(overlay.reference(image), writable: writable, locking: locking)
+        try EndingMounts.retrying { () throws(ToolFailure) in
+            try ImageLocator.open(overlay.reference(image), writable: writable, locking: locking)
+        }
     }
 
     /// Opens the file system in it for writing, asking for the password if it has one.
