@@ -8,7 +8,7 @@ import Sandbox
 @main
 struct DiskProgram {
     static func main() {
-        SchemeServer.main(workers: 2, afterStart: { _ in try StrictMode.enter() }) { start in
+        SchemeServer.main(workers: 2, afterStart: { _ in try StrictMode.enter() }, rehearse: rehearse) { start in
             let isReadOnly = start.setting("read-only") == "1"
             let name = start.setting("name") ?? start.name
             let device: any BlockDevice
@@ -22,6 +22,12 @@ struct DiskProgram {
             }
             return DiskScheme(FaultyDevice(device))
         }
+    }
+
+    /// A disk without anything on it.
+    private static func rehearse() throws {
+        try StrictMode.rehearse()
+        _ = DiskScheme(FaultyDevice(MemoryDevice(byteCount: 1 << 20)))
     }
 
     /// What was written and not flushed is in memory that the supervisor holds: the next process finds it.

@@ -20,7 +20,7 @@ struct FileProgram {
     private static let workers = 2
 
     static func main() {
-        SchemeServer.main(workers: workers, afterStart: { _ in try StrictMode.enter() }) { start in
+        SchemeServer.main(workers: workers, afterStart: { _ in try StrictMode.enter() }, rehearse: rehearse) { start in
             var options = OpenOptions()
             options.readOnly = start.setting("read-only") == "1"
             options.generation = try number(start, "generation").map { Generation($0) }
@@ -34,13 +34,23 @@ struct FileProgram {
                 let file = try client.open(
                     start.setting("path") ?? "0", flags: isWritable ? OpenFlags.readWrite : OpenFlags.readOnly)
                 let device = try ChannelDevice(file, isWritable: isWritable, host: start.host)
-                return try FileScheme(device, options: options, host: start.host)
+                let note = HeaderNote(try SchemeState(start, name: "header", byteCount: HeaderNote.byteCount).memory)
+                return try FileScheme(device, options: options, host: start.host, note: note)
             } catch let error as FileSystemError {
                 throw SchemeStartError.failed(error.errno, "\(error)")
             } catch let error as Errno {
                 throw SchemeStartError.failed(error, "cannot open the disk: \(error)")
             }
         }
+    }
+
+    /// A small file system in memory, opened and closed.
+    private static func rehearse() throws {
+        try StrictMode.rehearse()
+        let device = MemoryDevice(byteCount: 2 << 20)
+        try FileSystem.format(
+            device, FormatOptions(uuid: Bytes16(), time: Timespec(seconds: 0, nanoseconds: 0)))
+        try FileScheme(device, options: OpenOptions()).finish()
     }
 
     private static func number(_ start: SchemeStart, _ key: String) throws(SchemeStartError) -> UInt64? {

@@ -5,7 +5,8 @@ import SchemeKit
 @main
 struct PipeProgram {
     static func main() {
-        SchemeServer.main(afterStart: { _ in try StrictMode.enter() }) { start in
+        SchemeServer.main(afterStart: { _ in try StrictMode.enter() }, rehearse: { try StrictMode.rehearse() }) {
+            start in
             PipeScheme(try SchemeState(start, byteCount: PipeMemory.byteCount))
         }
     }

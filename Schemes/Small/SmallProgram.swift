@@ -5,7 +5,8 @@ import Sandbox
 @main
 struct SmallProgram {
     static func main() {
-        SchemeServer.main(afterStart: { _ in try StrictMode.enter() }) { start in
+        SchemeServer.main(afterStart: { _ in try StrictMode.enter() }, rehearse: { try StrictMode.rehearse() }) {
+            start in
             PathScheme(SmallScheme(start.host))
         }
     }

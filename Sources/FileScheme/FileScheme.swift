@@ -15,6 +15,7 @@ public final class FileScheme: NodeScheme {
     let open = Locked(OpenFiles())
     let removed = Locked(RemovedDirectories())
     private let host: SchemeHost?
+    private let note: HeaderNote?
 
     /// The number of the root directory.
     public var rootNode: UInt64 { UInt64(NodeID.root.rawValue) }
@@ -27,16 +28,21 @@ public final class FileScheme: NodeScheme {
     ///
     /// - Parameters:
     ///   - host: the process that the scheme runs in; nil in tests without one.
+    ///   - note: where the newest header lies is read from there and written there.
     public init(
-        _ device: any BlockDevice, options: OpenOptions, host: SchemeHost? = nil
+        _ device: any BlockDevice, options: OpenOptions, host: SchemeHost? = nil, note: HeaderNote? = nil
     ) throws(FileSystemError) {
         var options = options
         options.keepsUnnamed = true
+        options.lastHeader = note?.place
         let gate = ChangeGate()
         if let host { options.beforeDurable = { sequence in host.waitUntilPosted(gate.lastToTell(of: sequence)) } }
         self.gate = gate
         fileSystem = try FileSystem(opening: device, options: options)
         self.host = host
+        // What was opened is the newest, unless it is an old generation that was asked for.
+        self.note = options.generation == nil ? note : nil
+        self.note?.write(fileSystem.headerPlace)
         recoveredSequence = fileSystem.statistics().durableSequence
     }
 
@@ -118,6 +124,7 @@ public final class FileScheme: NodeScheme {
     private func makeDurable() throws(Errno) {
         guard !fileSystem.isReadOnly else { return }
         try inspect { () throws(FileSystemError) in _ = try fileSystem.commit() }
+        note?.write(fileSystem.headerPlace)
     }
 
     /// The end: commits, and shortens the log on disk.

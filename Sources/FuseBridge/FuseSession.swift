@@ -125,6 +125,9 @@ public final class FuseSession: @unchecked Sendable {
         }
     }
 
+    /// Makes what the first session of this process needs and what takes time, for a process that was started ahead of time.
+    public static func prepare() { ReceiveMemory.prepare() }
+
     /// Called on a thread that is inside an operation, before it waits for long: another thread reads requests meanwhile.
     public static func willBlock() {
         unsafe FuseWorker.current?.passOnReading()

@@ -213,8 +213,8 @@ final class FuseWorker: @unchecked Sendable {
 
     private func ownBuffer() -> UnsafeMutableRawPointer {
         if let own = unsafe own { return unsafe own }
-        let new = UnsafeMutableRawPointer.allocate(byteCount: FuseSession.receiveByteCount, alignment: 4096)
-        unsafe Residence.prepareForReading(new, byteCount: FuseSession.receiveByteCount)
+        // While a mount is taken over the kernel isn't read from.
+        let new = unsafe ReceiveMemory.take(isResident: !session.isTakingOver.load(ordering: .relaxed))
         unsafe own = new
         return unsafe new
     }

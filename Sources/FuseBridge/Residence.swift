@@ -2,6 +2,8 @@
 // request fails with EIO for the application. So every page that a read or a reply is going to touch is touched before, in every
 // process: also shared memory that is resident for others. Locking (mlockall) keeps it so where the limits allow.
 
+import Synchronization
+
 /// Memory that the kernel must find mapped.
 enum Residence {
     private static let pageByteCount = 4096
@@ -27,5 +29,35 @@ enum Residence {
             offset += pageByteCount
         }
         return unsafe sum ^ base.load(fromByteOffset: bytes.count - 1, as: UInt8.self)
+    }
+}
+
+/// Receive buffers of a session's own.
+enum ReceiveMemory {
+    /// One that was made ahead of time; 0: none.
+    private static let prepared = Atomic<UInt>(0)
+
+    /// Makes a buffer that is taken later.
+    static func prepare() {
+        let new = unsafe make(isResident: true)
+        let old = prepared.exchange(UInt(bitPattern: new), ordering: .relaxed)
+        unsafe UnsafeMutableRawPointer(bitPattern: old)?.deallocate()
+    }
+
+    /// A buffer; the caller deallocates it.
+    @unsafe
+    static func take(isResident: Bool) -> UnsafeMutableRawPointer {
+        if isResident, let ready = unsafe UnsafeMutableRawPointer(bitPattern: prepared.exchange(0, ordering: .relaxed))
+        {
+            return unsafe ready
+        }
+        return unsafe make(isResident: isResident)
+    }
+
+    @unsafe
+    private static func make(isResident: Bool) -> UnsafeMutableRawPointer {
+        let new = UnsafeMutableRawPointer.allocate(byteCount: FuseSession.receiveByteCount, alignment: 4096)
+        if isResident { unsafe Residence.prepareForReading(new, byteCount: FuseSession.receiveByteCount) }
+        return unsafe new
     }
 }

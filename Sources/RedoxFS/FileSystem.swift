@@ -28,6 +28,13 @@ public final class FileSystem: Sendable {
     /// Whether the file system was opened for reading only.
     public let isReadOnly: Bool
 
+    /// Where the newest header is.
+    public var headerPlace: HeaderPlace {
+        HeaderPlace(
+            uuid: header.uuid, start: source.start / UInt64(Limits.blockSize),
+            generation: Generation(state.withLock { $0.durableGeneration }))
+    }
+
     /// Opens the file system on a device.
     ///
     /// Opened for writing, nodes that lost their last name while they were open are deleted.

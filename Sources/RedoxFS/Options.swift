@@ -46,6 +46,23 @@ public struct FormatOptions: Sendable {
     }
 }
 
+/// Where a header of a file system is: whoever opens it again need not search the ring.
+public struct HeaderPlace: Sendable, Equatable {
+    /// The file system's UUID.
+    public var uuid: Bytes16
+    /// The block of the device where the file system begins.
+    public var start: UInt64
+    /// The header's generation.
+    public var generation: Generation
+
+    /// A place.
+    public init(uuid: Bytes16, start: UInt64, generation: Generation) {
+        self.uuid = uuid
+        self.start = start
+        self.generation = generation
+    }
+}
+
 /// How a file system is opened.
 public struct OpenOptions: Sendable {
     /// Never write to the device.
@@ -67,6 +84,9 @@ public struct OpenOptions: Sendable {
     /// Called before anything up to a sequence number becomes durable, on the thread that writes; nothing is locked. Whoever must tell
     /// others of these changes first waits here until it has.
     public var beforeDurable: (@Sendable (UInt64) -> Void)?
+    /// A header that is known to have been durable, if nobody else has written to the device since: the newest is found from there. The
+    /// ring is searched if it isn't there any more.
+    public var lastHeader: HeaderPlace?
     /// How many first blocks of the device are searched for a header.
     public var searchBlocks: UInt64 = 65_536
 

@@ -7,7 +7,8 @@ import SystemPackage
 // From the death of a server to its successor's first answer (the steps of ChannelClient+Recovery):
 //
 //      serverDied   new requests wait, nobody takes completions; those that were posted are taken here
-//      recover      hello -> the sequence number that its durable state contains
+//      recover      hello -> the sequence number that its durable state contains; if the supervisor has told the number already, with
+//                   this go adoptHandle and, without a log, replayFinished
 //                   adoptHandle for each open file
 //                   replay of the changes behind that number, in their order, compared with what was acknowledged
 //                   replayFinished
@@ -84,8 +85,13 @@ extension SchemeRoute {
         for record in client.requestsInFlight() { client.failLocally(record, errno: ENODEV) }
     }
 
-    /// Brings the next incarnation up to date and lets everybody go on. False if it died meanwhile.
-    public func recover(incarnation number: UInt32, isSuperseded: () -> Bool = { false }) -> RecoveryReport? {
+    /// Brings the next incarnation up to date and lets everybody go on. Nil if it died meanwhile, or contradicted itself.
+    ///
+    /// - Parameter recovered: the number that it found in its durable state, if it has told: all that follows from it is sent at once
+    ///   with the question for it.
+    public func recover(
+        incarnation number: UInt32, recovered: UInt64? = nil, isSuperseded: () -> Bool = { false }
+    ) -> RecoveryReport? {
         incarnation.store(number, ordering: .sequentiallyConsistent)
         client.holdBack()
         exchange.pause()
@@ -93,15 +99,9 @@ extension SchemeRoute {
         var report = RecoveryReport(incarnation: number)
         timeline.serverStarted()
         client.startEpoch(number, blame: blame.exchange(Self.guilt, ordering: .sequentiallyConsistent))
-        guard let hello = ask(SubmissionEntry(.hello), RequestArguments(word0: UInt64(number)), isSuperseded) else {
-            return nil
-        }
-        report.recoveredSequence = hello.value0
-        guard handOver(isSuperseded, &report), replay(after: hello.value0, isSuperseded, &report),
-            ask(SubmissionEntry(.replayFinished), RequestArguments(), isSuperseded) != nil
-        else { return nil }
+        guard bringUp(recovered, isSuperseded, &report) else { return nil }
         for record in client.requestsInFlight() {
-            if record.deaths >= Self.blameLimit {
+            if record.blame >= Self.blameLimit {
                 report.quarantined += 1
                 client.failLocally(record, errno: EIO)
             } else {
@@ -121,30 +121,56 @@ extension SchemeRoute {
         return report
     }
 
-    /// Tells the server of the open files, also of those that the log will close.
-    private func handOver(_ isSuperseded: () -> Bool, _ report: inout RecoveryReport) -> Bool {
-        for file in handles.records() where file.closedBy == 0 || file.closedBy > report.recoveredSequence {
+    /// A question of a recovery.
+    private typealias Question = (entry: SubmissionEntry, arguments: RequestArguments)
+
+    /// From `hello` to `replayFinished`. The server takes questions in their order, so that those whose answers aren't needed for the
+    /// next need not be waited for one by one.
+    private func bringUp(
+        _ recovered: UInt64?, _ isSuperseded: () -> Bool, _ report: inout RecoveryReport
+    ) -> Bool {
+        var questions = [Question(SubmissionEntry(.hello), RequestArguments(word0: UInt64(report.incarnation)))]
+        var isFinished = false
+        if let recovered {
+            questions += openFiles(after: recovered)
+            isFinished = log(after: recovered).isEmpty
+            if isFinished { questions.append((SubmissionEntry(.replayFinished), RequestArguments())) }
+        }
+        guard let sequence = ask(questions, isSuperseded)?.first?.value0 else { return false }
+        report.recoveredSequence = sequence
+        let files = openFiles(after: sequence)
+        if let recovered {
+            guard recovered == sequence else { return false }
+        } else if ask(files, isSuperseded) == nil {
+            return false
+        }
+        report.handles = files.count
+        points?.reached(.handedOver)
+        return isFinished
+            || replay(after: sequence, isSuperseded, &report)
+                && ask([(SubmissionEntry(.replayFinished), RequestArguments())], isSuperseded) != nil
+    }
+
+    /// What tells the server of the open files, also of those that the log will close.
+    private func openFiles(after sequence: UInt64) -> [Question] {
+        handles.records().filter { $0.closedBy == 0 || $0.closedBy > sequence }.map { file in
             var arguments = RequestArguments(flags: file.flags)
             arguments.word0 = file.generation
             arguments.word1 = file.openedAfter
-            guard
-                ask(SubmissionEntry(.adoptHandle, node: file.node, handle: file.handle), arguments, isSuperseded) != nil
-            else {
-                return false
-            }
-            report.handles += 1
+            return (SubmissionEntry(.adoptHandle, node: file.node, handle: file.handle), arguments)
         }
-        points?.reached(.handedOver)
-        return true
+    }
+
+    private func log(after sequence: UInt64) -> [RequestRecord] {
+        faults.contains(.noLog) ? [] : client.log(after: sequence)
     }
 
     /// Repeats acknowledged changes. A result that differs from the acknowledged one is a fault, reported and never hidden.
     private func replay(
         after sequence: UInt64, _ isSuperseded: () -> Bool, _ report: inout RecoveryReport
     ) -> Bool {
-        guard !faults.contains(.noLog) else { return true }
         var expected: [UInt32: RequestRecord] = [:]
-        let log = client.log(after: sequence)
+        let log = log(after: sequence)
         for record in log {
             expected[record.tag] = record
             client.replay(record)
@@ -168,32 +194,33 @@ extension SchemeRoute {
         return true
     }
 
-    /// Asks the new incarnation something before the others may. Nil if it died.
-    private func ask(
-        _ entry: SubmissionEntry, _ arguments: RequestArguments, _ isSuperseded: () -> Bool
-    ) -> Completion? {
-        var slot = client.reserve(important: true)
-        while slot == nil {
-            // Every record waits for this recovery: those that are committed already can go.
-            if isSuperseded() { return nil }
-            pauseThread(nanoseconds: 1_000_000)
-            slot = client.reserve(important: true)
-        }
-        guard let slot else { return nil }
-        client.submit(slot, entry, arguments, inRecovery: true)
-        var answer: Completion?
-        while answer == nil {
-            client.waitAndDrain(nanoseconds: 20_000_000) { completion in
-                if completion.tag == slot.tag, !completion.isReplay {
-                    answer = completion
-                    client.release(completion)
-                } else {
-                    exchange.deliver(completion)
+    /// Asks the new incarnation before the others may: all in this order, and waits for all answers. Nil if it died.
+    private func ask(_ questions: [Question], _ isSuperseded: () -> Bool) -> [Completion]? {
+        var answers: [Int: Completion] = [:]
+        var open: [UInt32: Int] = [:]
+        var next = 0
+        while answers.count < questions.count {
+            while next < questions.count, let slot = client.reserve(important: true) {
+                open[slot.tag] = next
+                client.submit(slot, questions[next].entry, questions[next].arguments, inRecovery: true)
+                next += 1
+            }
+            if open.isEmpty {
+                // Every record waits for this recovery: those that are committed already can go.
+                pauseThread(nanoseconds: 1_000_000)
+            } else {
+                client.waitAndDrain(nanoseconds: 20_000_000) { completion in
+                    if !completion.isReplay, let place = open.removeValue(forKey: completion.tag) {
+                        answers[place] = completion
+                        client.release(completion)
+                    } else {
+                        exchange.deliver(completion)
+                    }
                 }
             }
             if isSuperseded() { return nil }
         }
-        return answer
+        return questions.indices.compactMap { answers[$0] }
     }
 
     /// Looks after the route every few seconds: what was changed becomes durable, what nobody asks for any more is freed.

@@ -41,15 +41,21 @@ public final class SchemeServer: Sendable {
     ///   - workers: threads per channel. More than one only helps schemes that aren't serial.
     ///   - afterStart: called when the scheme is made and before it is announced: where the process gives up what it needs no more
     ///     (the strict seccomp filter).
+    ///   - rehearse: called in a process that was started ahead of time, before it is told what it is: whatever is done here once
+    ///     is quick when it counts. What it throws doesn't matter.
     ///   - makeScheme: opens what is served. What it throws is reported and ends the process.
     public static func main(
-        workers: Int = 1, afterStart: (SchemeStart) throws -> Void = { _ in },
+        workers: Int = 1, afterStart: (SchemeStart) throws -> Void = { _ in }, rehearse: () throws -> Void = {},
         _ makeScheme: (SchemeStart) throws -> any NodeScheme
     ) -> Never {
         var socket: ControlSocket?
         do {
             let control = try inheritedSocket()
             socket = control
+            if Rehearsal.isDue {
+                try? Rehearsal.perform(workers: workers)
+                try? rehearse()
+            }
             let server = try SchemeServer(control, workers: workers, afterStart: afterStart, makeScheme)
             let status = server.run()
             exit(status)

@@ -23,7 +23,7 @@ enum Bookkeeping {
     static let sequence = 144
     static let result = 152
     static let position = 160
-    static let deaths = 164
+    static let blame = 164
     static let submittedAt = 168
     static let payloadPage = 176
     static let payloadPages = 180
@@ -67,8 +67,8 @@ public struct RequestRecord: Sendable {
     public let value1: UInt64
     /// Bytes of reply.
     public let replyLength: UInt32
-    /// The blame for deaths of servers that had it in hand: the sum of what `ChannelClient.startEpoch` added.
-    public let deaths: UInt32
+    /// How much it is to blame for deaths of servers that had it in hand: the sum of what `ChannelClient.startEpoch` was given.
+    public let blame: UInt32
     /// When it was submitted, in nanoseconds of the monotonic clock.
     public let submittedAt: UInt64
     /// Where in the ring it was put; wraps.
@@ -101,7 +101,7 @@ public struct RequestRecord: Sendable {
         value0 = memory.load64(base + Bookkeeping.value0)
         value1 = memory.load64(base + Bookkeeping.value1)
         replyLength = memory.load32(base + Bookkeeping.replyLength)
-        deaths = memory.load32(base + Bookkeeping.deaths)
+        blame = memory.load32(base + Bookkeeping.blame)
         submittedAt = memory.load64(base + Bookkeeping.submittedAt)
         position = memory.load32(base + Bookkeeping.position)
         wasPublished = memory.load32(base + Bookkeeping.flags) & Bookkeeping.published != 0

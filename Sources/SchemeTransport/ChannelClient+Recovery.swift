@@ -26,7 +26,7 @@ extension ChannelClient {
     ///
     /// Requests that the dead server worked on (by its marks) are blamed for its death.
     ///
-    /// - Parameter blame: added to `RequestRecord.deaths` of what the server had in hand.
+    /// - Parameter blame: added to `RequestRecord.blame` of what the server had in hand.
     public func startEpoch(_ incarnation: UInt32, blame weight: UInt32 = 1) {
         completion.withLock { completionSide in
             // A dead server's completions may not come any more: its successor begins with what is there.
@@ -34,7 +34,7 @@ extension ChannelClient {
             request.store32Releasing(ChannelLayout.completionHeadOffset, completionSide.head)
             submission.withLock { side in
                 for worker in 0..<ProtocolLimits.maximumWorkers { blame(worker, weight, &side) }
-                for tag in 0..<UInt32(layout.geometry.recordCount) {
+                for tag in 0..<UInt32(side.usedRecords) {
                     if endWithEpoch(tag, &side) { local.withLock { $0.append((tag, Self.connectionReset)) } }
                 }
                 request.store32(ChannelLayout.startPositionOffset, side.tail)
@@ -75,12 +75,12 @@ extension ChannelClient {
         guard request.load32(base + 4) == UInt32(truncatingIfNeeded: mark >> 32),
             side.state(UInt32(tag)) == .submitted
         else { return }
-        request.store32(base + Bookkeeping.deaths, request.load32(base + Bookkeeping.deaths) &+ weight)
+        request.store32(base + Bookkeeping.blame, request.load32(base + Bookkeeping.blame) &+ weight)
     }
 
     /// All live records, in no order: for a successor, the trace and `sys`.
     public func records(_ body: (RequestRecord) -> Void) {
-        for tag in 0..<layout.geometry.recordCount {
+        for tag in 0..<submission.withLock({ $0.usedRecords }) {
             if let record = RequestRecord(request, layout, tag: tag) { body(record) }
         }
     }

@@ -20,6 +20,8 @@ struct SubmissionSide: ~Copyable {
     var held: [UInt32] = []
     /// With the server, or held.
     var inFlight = 0
+    /// No record from this one on was ever taken: its memory isn't there yet, and looking at it would bring it.
+    var usedRecords = 0
     var committedSeen: UInt64 = 0
 
     init(_ layout: ChannelLayout, _ request: SharedMapping, _ reply: SharedMapping, _ bell: SharedDescriptor?) {
@@ -140,10 +142,11 @@ extension ChannelClient {
                 request.store32(base + Bookkeeping.replyPages, 0)
             }
             side.free.removeLast()
+            side.usedRecords = max(side.usedRecords, Int(tag) + 1)
             let generation = request.load32(base + 4) &+ 1
             request.store32(base + 4, generation)
             request.store32(base + Bookkeeping.flags, 0)
-            request.store32(base + Bookkeeping.deaths, 0)
+            request.store32(base + Bookkeeping.blame, 0)
             request.store64(base + Bookkeeping.sequence, 0)
             side.setState(tag, .reserved)
             return RequestSlot(tag: tag, generation: generation, payload: payload, reply: replyRange)

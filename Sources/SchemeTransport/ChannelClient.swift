@@ -119,7 +119,8 @@ public final class ChannelClient: @unchecked Sendable {
             try SharedMapping(replyFile.rawValue, byteCount: layout.replyMemoryBytes, writable: false)
         }
         var side = SubmissionSide(layout, request, reply, serverBell)
-        try RequestMemoryCopy.copyLive(from: old, descriptor: oldRequest, to: request, layout, &side)
+        try RequestMemoryCopy.copyLive(
+            from: old, descriptor: oldRequest, to: request, newDescriptor: newFile, layout, &side)
         try ChannelHeader.seal(newFile)
         self.layout = layout
         self.request = request

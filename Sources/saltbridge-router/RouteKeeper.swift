@@ -9,7 +9,7 @@ import SystemPackage
 final class RouteKeeper: Sendable {
     private enum Change {
         case died(wasKilled: Bool)
-        case started(UInt32)
+        case started(UInt32, recovered: UInt64?)
         case offline
     }
 
@@ -31,11 +31,12 @@ final class RouteKeeper: Sendable {
     /// The supervisor told of the server.
     ///
     /// - Parameter wasKilled: of a death: somebody else ordered it.
-    func changed(_ state: String, _ incarnation: UInt32, wasKilled: Bool = false) {
+    /// - Parameter recovered: of a start: the number that it found in its durable state.
+    func changed(_ state: String, _ incarnation: UInt32, wasKilled: Bool = false, recovered: UInt64? = nil) {
         let change: Change
         switch state {
         case "died": change = .died(wasKilled: wasKilled)
-        case "started": change = .started(incarnation)
+        case "started": change = .started(incarnation, recovered: recovered)
         case "offline": change = .offline
         default: return
         }
@@ -47,11 +48,17 @@ final class RouteKeeper: Sendable {
         switch change {
         case .died(let wasKilled): route.serverDied(wasKilled: wasKilled)
         case .offline: route.goOffline()
-        case .started(let incarnation):
+        case .started(let incarnation, let recovered):
             // Dead already: the next one is on its way.
-            guard !isSuperseded, let report = route.recover(incarnation: incarnation, isSuperseded: { isSuperseded })
-            else { return }
-            tell(report)
+            guard !isSuperseded else { return }
+            let report = route.recover(
+                incarnation: incarnation, recovered: recovered, isSuperseded: { isSuperseded })
+            if let report {
+                tell(report)
+            } else if !isSuperseded {
+                // It has told the supervisor another number than us.
+                try? socket.send(ControlMessage(.suspect, channel: channel, number: UInt64(Int64.max)), wait: false)
+            }
         }
     }
 

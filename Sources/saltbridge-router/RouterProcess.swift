@@ -246,7 +246,8 @@ final class RouterProcess {
         switch message.kind {
         case .serverChanged:
             keepers[message.channel]?.changed(
-                message["state"] ?? "", UInt32(truncatingIfNeeded: message.number), wasKilled: message["killed"] == "1")
+                message["state"] ?? "", UInt32(truncatingIfNeeded: message.number), wasKilled: message["killed"] == "1",
+                recovered: message["recovered"].flatMap { UInt64($0) })
         case .finish:
             for route in router.routes { route.end() }
             try socket.send(ControlMessage(.done, id: message.id))

@@ -30,13 +30,39 @@ import Testing
     }
 
     /// The handles that a new server is told of.
-    private func handedOver(_ route: SchemeRoute, _ client: ChannelClient, incarnation: UInt32) throws -> [UInt64] {
+    private func handedOver(
+        _ route: SchemeRoute, _ client: ChannelClient, incarnation: UInt32, recovered: UInt64? = nil
+    ) throws -> [UInt64] {
         route.serverDied()
         let scheme = OpenScheme()
         let server = try ServerThread(client, scheme, incarnation: incarnation, epoch: incarnation)
         defer { server.stop() }
-        _ = try #require(route.recover(incarnation: incarnation))
+        let report = try #require(route.recover(incarnation: incarnation, recovered: recovered))
+        #expect(report.handles == scheme.adopted.count)
+        #expect(scheme.finishes == 1)
         return scheme.adopted
+    }
+
+    /// More files than there are records: they are handed over in turns. In what order the answers are waited for changes nothing.
+    @Test(arguments: [nil, 0] as [UInt64?]) func allOpenFilesAreHandedOver(recovered: UInt64?) throws {
+        let route = makeRoute(channel)
+        let first = try ServerThread(channel, OpenScheme())
+        var handles: [UInt64] = []
+        for _ in 0..<1000 {
+            let handle = try route.reserveHandle(node: 5, flags: 0)
+            try route.perform(open(handle)) { _ in }
+            handles.append(handle)
+        }
+        first.stop()
+        #expect(try handedOver(route, channel, incarnation: 2, recovered: recovered) == handles)
+        try {
+            let server = try ServerThread(channel, OpenScheme(), incarnation: 3, epoch: 3)
+            defer { server.stop() }
+            route.serverDied()
+            // It says that its state contains something else than it told the supervisor.
+            #expect(route.recover(incarnation: 3, recovered: 7) == nil)
+        }()
+        #expect(try handedOver(route, channel, incarnation: 4, recovered: recovered) == handles)
     }
 
     @Test func whoeverWaitedMayBeLate() throws {
@@ -150,7 +176,12 @@ private final class Gate: Sendable {
 /// Opens whatever it is asked to, and remembers what was handed over.
 private final class OpenScheme: NodeScheme {
     private let handles = Locked<[UInt64]>([])
+    private let finishCount = Locked(0)
     var adopted: [UInt64] { handles.withLock { $0 } }
+    /// How often it heard that everything was repeated.
+    var finishes: Int { finishCount.withLock { $0 } }
+
+    func replayFinished(_ context: inout CallContext) throws(Errno) { finishCount.withLock { $0 += 1 } }
 
     func open(_ node: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext) throws(Errno) {}
 

@@ -1,3 +1,4 @@
+import Glibc
 import Platform
 import SchemeKit
 import SchemeProtocol
@@ -113,6 +114,44 @@ import Testing
         }
     }
 
+    /// The memory of a file system's channel has room for much more than is in use, and every page that is looked at is one that
+    /// the kernel has to make.
+    @Test func aSuccessorTakesMemoryForWhatIsThereAlone() throws {
+        let first = try ChannelClient(.standard, name: "test")
+        let server = try ServerThread(first, CountingScheme())
+        defer { server.stop() }
+        for _ in 0..<10 {
+            first.release(
+                try first.callAndWait(
+                    SubmissionEntry(.write, node: 1), payload: [UInt8](repeating: 7, count: 100_000)))
+        }
+        let second = try ChannelClient(
+            adopting: first.requestDescriptor, reply: first.replyDescriptor, geometry: .standard, name: "next")
+        #expect(second.log(after: 0).count == 10)
+        #expect(
+            second.log(after: 0).allSatisfy { record in
+                let bytes = second.payload(of: record)
+                return bytes.byteCount == 100_000
+                    && (0..<100_000).allSatisfy {
+                        unsafe bytes.unsafeLoad(fromByteOffset: $0, as: UInt8.self) == 7
+                    }
+            })
+        var occupied = 0
+        var position = 0
+        while let range = try SharedMemory.nextTouchedRange(second.requestDescriptor.rawValue, from: position) {
+            occupied += range.count
+            position = range.upperBound
+        }
+        // The log's ten payloads, and less than a tenth of the pages of the records.
+        #expect(occupied >= 10 * 100_000)
+        #expect(occupied < 10 * 102_400 + 8192 * 512 / 10)
+        // The rest is there when it is needed.
+        var slots: [RequestSlot] = []
+        while let slot = second.reserve(important: true) { slots.append(slot) }
+        #expect(slots.count == 8192 - 10)
+        #expect(Set(slots.map(\.tag)).count == slots.count)
+    }
+
     @Test func aLivingServerGoesOnWithTheNewMemory() throws {
         let first = try ChannelClient(.small, name: "test")
         let server = try ServerThread(first, CountingScheme(), workers: 2)
@@ -138,20 +177,41 @@ import Testing
 
 /// Completions of changes in the order of their numbers.
 @Suite struct OrderTests {
-    /// However long the thread with the lower number isn't let run.
+    /// However long the thread with the lower number isn't let run: the others are asleep when it comes.
     @Test func nothingIsToldBeforeWhatItMayDependOn() throws {
         let order = SequenceOrder(after: 0)
         let told = Locked<[UInt64]>([])
-        let second = try spawnThread(name: "second") { order.post(2) { told.withLock { $0.append(2) } } }
+        let numbers = Locked<[String]>([])
+        let second = try spawnThread(name: "second") {
+            numbers.withLock { $0.append(threadNumber()) }
+            order.post(2) { told.withLock { $0.append(2) } }
+        }
         let commit = try spawnThread(name: "commit") {
+            numbers.withLock { $0.append(threadNumber()) }
             order.wait(for: 2)
             told.withLock { $0.append(0) }
         }
-        SystemCall.sleep(nanoseconds: 1_300_000_000)
+        while numbers.withLock({ $0.count }) < 2 { sched_yield() }
+        for number in numbers.withLock({ $0 }) { while !(try isAsleep(number)) { sched_yield() } }
+        #expect(told.withLock { $0 } == [])
         order.post(1) { told.withLock { $0.append(1) } }
         second.join()
         commit.join()
         #expect(told.withLock { $0 } == [1, 2, 0])
+    }
+
+    /// The thread's number in /proc.
+    private func threadNumber() -> String {
+        let path = (try? SystemCall.readLinkAt(AT_FDCWD, Array("/proc/thread-self".utf8))) ?? []
+        return String(decoding: path, as: UTF8.self).split(separator: "/").last.map(String.init) ?? ""
+    }
+
+    /// Whether a thread of this process waits for something.
+    private func isAsleep(_ number: String) throws -> Bool {
+        let file = try SystemCall.open("/proc/self/task/\(number)/stat", O_RDONLY)
+        let text = String(decoding: try SystemCall.readToEnd(file.rawValue, limit: 4096), as: UTF8.self)
+        // The state comes behind the name, which is in parentheses.
+        return text.split(separator: ")").last?.split(separator: " ").first == "S"
     }
 }
 

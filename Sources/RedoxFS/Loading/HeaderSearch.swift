@@ -4,8 +4,10 @@ import Platform
 
 /// Finds the header of a file system on a device.
 enum HeaderSearch {
-    /// How many blocks are read at once.
-    private static let chunkBlocks: UInt64 = 32
+    /// How many blocks are read at once: the whole ring, as most file systems begin where the device does.
+    private static let chunkBlocks = Limits.ringBlocks
+    /// How many are read at once where the newest is likely to be.
+    private static let followedBlocks: UInt64 = 4
 
     /// A header and the device's block where the file system begins.
     struct Found {
@@ -15,8 +17,41 @@ enum HeaderSearch {
 
     /// The newest header of the first file system on the device, or the one of the wanted generation.
     static func find(_ device: any BlockDevice, _ options: OpenOptions) throws(FileSystemError) -> Found {
+        if options.generation == nil, let place = options.lastHeader, let found = try follow(device, place) {
+            return found
+        }
+        return try search(device, options)
+    }
+
+    /// The newest header, from one that was written or found before: the headers behind it follow in the ring without a gap, as a
+    /// commit that can't be written is tried again under its number. Nil if there is no such header any more.
+    private static func follow(
+        _ device: any BlockDevice, _ place: HeaderPlace
+    ) throws(FileSystemError) -> Found? {
         let total = device.byteCount / UInt64(Limits.blockSize)
-        let buffer = AlignedBuffer(byteCount: Int(chunkBlocks) * Limits.blockSize)
+        guard place.start <= total, total - place.start >= Limits.ringBlocks else { return nil }
+        var best: Header?
+        var next = place.generation
+        let buffer = AlignedBuffer(byteCount: Int(followedBlocks) * Limits.blockSize)
+        for _ in 0..<Limits.ringBlocks {
+            let count = min(followedBlocks, Limits.ringBlocks - next.ringBlock)
+            try read(device, place.start + next.ringBlock, count, buffer)
+            for index in 0..<count {
+                guard let header = header(buffer, Int(index) * Limits.blockSize), header.generation == next,
+                    header.uuid == place.uuid
+                else {
+                    return try best.map { header throws(FileSystemError) in try checked(header, device, place.start) }
+                }
+                best = header
+                next = Generation(next.rawValue &+ 1)
+            }
+        }
+        return nil
+    }
+
+    private static func search(_ device: any BlockDevice, _ options: OpenOptions) throws(FileSystemError) -> Found {
+        let total = device.byteCount / UInt64(Limits.blockSize)
+        let buffer = AlignedBuffer(byteCount: Int(min(chunkBlocks, max(total, 1))) * Limits.blockSize)
         var block: UInt64 = 0
         while block < min(total, options.searchBlocks) {
             let count = min(chunkBlocks, total - block)
@@ -26,42 +61,43 @@ enum HeaderSearch {
                 guard let header = header(buffer, offset),
                     let start = HeaderRing.start(headerAt: block + index, generation: header.generation)
                 else { continue }
-                return try newest(device, start, header, options)
+                if start != block { try read(device, start, min(chunkBlocks, total - start), buffer) }
+                return try newest(device, start, header, buffer, options)
             }
             block += count
         }
         throw .noFileSystem
     }
 
+    /// - Parameter buffer: what the device has from the file system's start on, as much as there is of the ring.
     private static func newest(
-        _ device: any BlockDevice, _ start: UInt64, _ first: Header, _ options: OpenOptions
+        _ device: any BlockDevice, _ start: UInt64, _ first: Header, _ buffer: AlignedBuffer, _ options: OpenOptions
     ) throws(FileSystemError) -> Found {
         var best: Header? = options.generation == nil || options.generation == first.generation ? first : nil
         let total = device.byteCount / UInt64(Limits.blockSize)
-        let buffer = AlignedBuffer(byteCount: Int(chunkBlocks) * Limits.blockSize)
-        var block: UInt64 = 0
-        while block < Limits.ringBlocks, start + block < total {
-            let count = min(chunkBlocks, total - start - block)
-            try read(device, start + block, count, buffer)
-            for index in 0..<count {
-                guard let header = header(buffer, Int(index) * Limits.blockSize),
-                    HeaderRing.accepts(header.generation, inBlock: block + index), header.uuid == first.uuid
-                else { continue }
-                if let wanted = options.generation {
-                    if header.generation == wanted { best = header }
-                } else if (best?.generation ?? Generation(0)) < header.generation {
-                    best = header
-                }
+        for block in 0..<min(Limits.ringBlocks, total - start) {
+            guard let header = header(buffer, Int(block) * Limits.blockSize),
+                HeaderRing.accepts(header.generation, inBlock: block), header.uuid == first.uuid
+            else { continue }
+            if let wanted = options.generation {
+                if header.generation == wanted { best = header }
+            } else if (best?.generation ?? Generation(0)) < header.generation {
+                best = header
             }
-            block += count
         }
         guard let best else { throw .noFileSystem }
+        return try checked(best, device, start)
+    }
+
+    private static func checked(
+        _ header: Header, _ device: any BlockDevice, _ start: UInt64
+    ) throws(FileSystemError) -> Found {
         do {
-            try best.checkGeometry(availableBytes: device.byteCount - start * UInt64(Limits.blockSize))
+            try header.checkGeometry(availableBytes: device.byteCount - start * UInt64(Limits.blockSize))
         } catch {
-            throw .corrupt(error, block: best.generation.ringBlock)
+            throw .corrupt(error, block: header.generation.ringBlock)
         }
-        return Found(header: best, start: start)
+        return Found(header: header, start: start)
     }
 
     private static func header(_ buffer: AlignedBuffer, _ offset: Int) -> Header? {

@@ -64,6 +64,8 @@ final class Member {
     var history = RestartPolicy.History()
     /// When the current process said `started`.
     var readyAt: UInt64?
+    /// The sequence number that it said its durable state holds.
+    var recovered: UInt64 = 0
     /// The next incarnation, started ahead of time.
     var spare: Spare?
     /// No spare is made before this time.

@@ -70,12 +70,15 @@ extension Supervisor {
     }
 
     /// Creates a process in the member's sandbox, with its end of the control socket.
-    func createProcess(_ member: Member, incarnation: UInt32, socket: ControlSocket) throws -> StartedProcess {
+    func createProcess(
+        _ member: Member, incarnation: UInt32, socket: ControlSocket, isSpare: Bool = false
+    ) throws -> StartedProcess {
         let null = try SystemCall.open("/dev/null", O_RDWR)
-        let environment = [
+        var environment = [
             "SALTBRIDGE_ROLE=\(member.isRouter ? "router" : "scheme")", "SALTBRIDGE_SCHEME=\(member.name)",
             "SALTBRIDGE_CONTROL=3", "SALTBRIDGE_INCARNATION=\(incarnation)",
         ]
+        if isSpare { environment.append("SALTBRIDGE_SPARE=1") }
         return StartedProcess(
             try member.sandbox.start(
                 arguments: member.configuration.arguments, environment: environment,
@@ -188,6 +191,7 @@ extension Supervisor {
             return
         }
         member.state = .serving
+        member.recovered = message.number
         member.deadline = nil
         resetWatch(of: member)
         connectWaiting(member)

@@ -177,7 +177,7 @@ extension Supervisor {
                     .serverChanged, channel: channel.number, number: UInt64(server.incarnation),
                     fields: [
                         .init("state", state), .init("scheme", server.name),
-                        .init("killed", server.wasKilled ? "1" : "0"),
+                        .init("killed", server.wasKilled ? "1" : "0"), .init("recovered", "\(server.recovered)"),
                     ]), to: client)
             if isSent, state == "started", client.isRouter, client.state == .serving {
                 server.awaitedResumes.insert(channel.number)

@@ -40,7 +40,7 @@ extension Supervisor {
         do {
             let (ours, theirs) = try ControlSocket.pair()
             let incarnation = member.incarnation &+ 1
-            let process = try createProcess(member, incarnation: incarnation, socket: theirs)
+            let process = try createProcess(member, incarnation: incarnation, socket: theirs, isSpare: true)
             member.spare = Spare(process, ours, incarnation: incarnation)
             watch(
                 process.starting.process.descriptor.rawValue,
