@@ -62,19 +62,25 @@ let package = Package(
         library("CZlib", package: "zlib", provider: "zlib1g-dev"),
         library("CCares", package: "libcares", provider: "libc-ares-dev"),
         library("CTLS", package: "libssl", provider: "libssl-dev"),
+        library("CNBD", package: "libnbd", provider: "libnbd-dev"),
         library("CFuse3", package: "fuse3", provider: "libfuse3-dev"),
 
         // The file system.
         module("Platform", ["CLinux", systemPackage]),
         module("DiskFormat"),
         module("BlockDevice", ["Platform"]),
+        module("NetworkBlockDevice", ["BlockDevice", "Platform", "CNBD", systemPackage]),
         module("BlockCodec", ["DiskFormat", "CLZ4", "CCrypto", "CArgon2"]),
         module("RedoxFS", ["DiskFormat", "BlockDevice", "BlockCodec", "Platform"]),
         module("FileSystemCheck", ["DiskFormat", "BlockDevice", "BlockCodec", "Platform"]),
 
         // What the command line does with an image, apart from the command line.
         module(
-            "ImageTools", ["RedoxFS", "DiskFormat", "BlockDevice", "BlockCodec", "Platform", "CCrypto", systemPackage]),
+            "ImageTools",
+            [
+                "RedoxFS", "DiskFormat", "NetworkBlockDevice", "BlockDevice", "BlockCodec", "Platform", "CCrypto",
+                systemPackage,
+            ]),
 
         // The running system.
         module("SchemeProtocol"),
@@ -83,6 +89,7 @@ let package = Package(
         module(
             "FileScheme",
             ["RedoxFS", "BlockDevice", "DiskFormat", "SchemeKit", "SchemeProtocol", "SchemeTransport", "Platform"]),
+        module("DiskScheme", ["BlockDevice", "SchemeKit", "SchemeProtocol", "Platform", systemPackage]),
         module(
             "DisplayScheme",
             [
@@ -96,9 +103,16 @@ let package = Package(
         module("Supervisor", ["Sandbox", "SchemeTransport", "SchemeProtocol", "Platform", systemPackage]),
 
         // The scheme servers.
-        scheme(
-            "Disk",
-            ["SchemeKit", "SchemeProtocol", "BlockDevice", "Sandbox", "Platform", systemPackage]),
+        scheme("Disk", ["DiskScheme", "SchemeKit", "BlockDevice", "Sandbox"]),
+        // The disk scheme of remote disks. Its library needs others that can't be linked statically.
+        .executableTarget(
+            name: "scheme-disk-nbd",
+            dependencies: [
+                "DiskScheme", "NetworkBlockDevice", "SchemeKit", "SchemeTransport", "BlockDevice", "Sandbox",
+                "Platform", systemPackage,
+            ],
+            path: "Schemes/RemoteDisk", swiftSettings: common,
+            linkerSettings: [.unsafeFlags(["-static-stdlib"])]),
         scheme("Pipe", ["SchemeKit", "SchemeProtocol", "Sandbox", "Platform", systemPackage]),
         module(
             "NetworkScheme",
@@ -142,7 +156,8 @@ let package = Package(
             name: "saltbridge",
             dependencies: [
                 "Supervisor", "Sandbox", "SchemeTransport", "SchemeProtocol", "ImageTools", "RedoxFS",
-                "FileSystemCheck", "BlockDevice", "BlockCodec", "DiskFormat", "Platform", "CPNG", argumentParser,
+                "FileSystemCheck", "NetworkBlockDevice", "BlockDevice", "BlockCodec", "DiskFormat", "Platform",
+                "CPNG", argumentParser,
                 systemPackage,
             ],
             swiftSettings: common),
@@ -171,6 +186,7 @@ let package = Package(
         tests("Platform", ["Platform", "TestSupport"]),
         tests("DiskFormat", ["DiskFormat", "BlockDevice", "TestSupport"]),
         tests("BlockDevice", ["BlockDevice", "TestSupport"]),
+        tests("NetworkBlockDevice", ["NetworkBlockDevice", "BlockDevice", "TestSupport", "Platform", systemPackage]),
         tests("BlockCodec", ["BlockCodec", "BlockDevice", "DiskFormat", "TestSupport"]),
         tests("RedoxFS", ["RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform", "TestSupport"]),
         tests(

@@ -1,4 +1,5 @@
 import BlockDevice
+import DiskScheme
 import SchemeKit
 import Sandbox
 
@@ -20,7 +21,7 @@ struct DiskProgram {
             } catch let error as BlockDeviceError {
                 throw SchemeStartError.failed(error.errno, "\(error)")
             }
-            return DiskScheme(FaultyDevice(device))
+            return DiskScheme(device)
         }
     }
 

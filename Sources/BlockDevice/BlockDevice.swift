@@ -25,6 +25,9 @@ public protocol BlockDevice: AnyObject, Sendable {
     /// Says that the contents of a range are no longer needed; it reads as anything afterwards.
     func discard(at offset: UInt64, byteCount: UInt64) throws(BlockDeviceError)
 
+    /// Makes a range zero.
+    func writeZeros(at offset: UInt64, byteCount: UInt64) throws(BlockDeviceError)
+
     /// Changes the size. New bytes are zero.
     func resize(to byteCount: UInt64) throws(BlockDeviceError)
 }
@@ -34,6 +37,23 @@ extension BlockDevice {
     public func discard(at offset: UInt64, byteCount: UInt64) throws(BlockDeviceError) {
         try checkRange(offset, byteCount, .discard)
         try checkWritable()
+    }
+
+    /// Writes zeros as anything else: the default.
+    public func writeZeros(at offset: UInt64, byteCount: UInt64) throws(BlockDeviceError) {
+        try writeZeroBuffers(at: offset, byteCount: byteCount)
+    }
+
+    /// Writes zeros as anything else, for devices that can't do better with all ranges.
+    public func writeZeroBuffers(at offset: UInt64, byteCount: UInt64) throws(BlockDeviceError) {
+        try checkRange(offset, byteCount, .write)
+        let zeros = AlignedBuffer(byteCount: Int(min(byteCount, 1 << 20)))
+        var done: UInt64 = 0
+        while done < byteCount {
+            let count = min(byteCount - done, UInt64(zeros.byteCount))
+            try write(at: offset + done, [BufferSlice(zeros, 0..<Int(count))])
+            done += count
+        }
     }
 
     /// The default for devices of a fixed size.

@@ -44,4 +44,11 @@ public final class SubrangeDevice: BlockDevice {
         try checkRange(offset, length, .discard)
         try base.discard(at: self.offset + offset, byteCount: length)
     }
+
+    /// Makes a range of the whole device zero.
+    public func writeZeros(at offset: UInt64, byteCount length: UInt64) throws(BlockDeviceError) {
+        try checkWritable()
+        try checkRange(offset, length, .write)
+        try base.writeZeros(at: self.offset + offset, byteCount: length)
+    }
 }

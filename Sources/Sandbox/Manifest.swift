@@ -64,6 +64,16 @@ extension Manifest {
         Manifest(name: "disk", systemCalls: [.base, .channels, .storage])
     }
 
+    /// The disk scheme of a remote disk: sockets that the supervisor connects for it, an overlay by descriptor. Its library is linked
+    /// dynamically: it sees the system's libraries while it starts.
+    public static var remoteDisk: Manifest {
+        var manifest = Manifest(name: "disk", systemCalls: [.base, .channels, .storage, .connected])
+        let calls = manifest.systemCalls
+        manifest.grantLibraries()
+        manifest.systemCalls = calls
+        return manifest
+    }
+
     /// The file scheme: nothing but its channels; memory for its caches.
     public static var file: Manifest {
         var manifest = Manifest(name: "file", systemCalls: [.base, .channels])

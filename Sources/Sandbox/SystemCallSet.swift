@@ -25,9 +25,12 @@ public struct SystemCallSet: OptionSet, Sendable, Hashable {
     /// Moving bytes between stream sockets that are open already and pipes.
     public static let streams = SystemCallSet(rawValue: 1 << 6)
 
+    /// Sending and receiving on sockets that are connected already.
+    public static let connected = SystemCallSet(rawValue: 1 << 7)
+
     private static let names: [(String, SystemCallSet)] = [
         ("base", .base), ("channels", .channels), ("storage", .storage), ("network", .network), ("fuse", .fuse),
-        ("files", .files), ("streams", .streams),
+        ("files", .files), ("streams", .streams), ("connected", .connected),
     ]
 
     /// The names of the groups, separated by commas: how a server is told.
@@ -88,6 +91,9 @@ extension SystemCallSet {
         if contains(.streams) {
             result += Self.plain([SYS_pipe2, SYS_splice, SYS_shutdown])
             result.append(SystemCallRule(SYS_ioctl, where: .init(argument: 1, mask: .max, value: UInt32(FIONREAD))))
+        }
+        if contains(.connected) {
+            result += Self.plain([SYS_sendto, SYS_recvfrom, SYS_shutdown, SYS_getsockopt, SYS_fcntl])
         }
         if contains(.fuse) {
             result += Self.plain([

@@ -14,12 +14,16 @@ public final class SchemeConnector: Sendable {
         var clients: [UInt32: SchemeClient] = [:]
         var answers: [UInt32: ReceivedControl] = [:]
         var early: [UInt32: [ControlMessage]] = [:]
+        /// Questions whose answers the control loop passes on.
+        var awaited: Set<UInt32> = []
         var isListening = false
         var isDisconnected = false
     }
     private let socket: ControlSocket
     private let state = Locked(State())
     private let arrived = ConditionVariable()
+    /// Held to receive, and to put what came into the queue: it stays in order, although more than one thread may receive.
+    private let reception = Locked(())
 
     init(_ socket: ControlSocket) { self.socket = socket }
 
@@ -52,6 +56,71 @@ public final class SchemeConnector: Sendable {
         } catch {
             throw .channel(error)
         }
+    }
+
+    /// Has the supervisor connect a socket to an endpoint that this scheme was granted, and hold it under a name.
+    ///
+    /// Any thread but the control loop's, which may be waiting for just this. The socket doesn't block, and may not be connected
+    /// yet.
+    public func dial(_ endpoint: String, as name: String) throws(ChannelError) -> SharedDescriptor {
+        let id = socket.newID()
+        state.withLock { _ = $0.awaited.insert(id) }
+        try socket.send(
+            ControlMessage(.dial, id: id, fields: [.init("endpoint", endpoint), .init("name", name)]))
+        let answer = try awaitPassedOn(id)
+        guard answer.message.kind == .done, let descriptor = answer.descriptor(name) else {
+            let code = Errno(rawValue: Int32(truncatingIfNeeded: answer.message.number))
+            throw .system(code.rawValue > 0 ? code : .ioError, call: "connect")
+        }
+        return descriptor
+    }
+
+    /// Waits for who listens to pass an answer on. A control loop that has something else to do doesn't listen: then this does.
+    private func awaitPassedOn(_ id: UInt32) throws(ChannelError) -> ReceivedControl {
+        while true {
+            let answer = state.wait(on: arrived, deadline: Clock.monotonicNanoseconds() &+ Self.patience) {
+                state -> ReceivedControl?? in
+                if let answer = state.answers.removeValue(forKey: id) {
+                    state.awaited.remove(id)
+                    return .some(answer)
+                }
+                return state.isDisconnected ? .some(nil) : nil
+            }
+            if let answer {
+                guard let answer else { throw .disconnected }
+                return answer
+            }
+            if state.withLock({ $0.isListening }) { continue }
+            try reception.withLock { _ throws(ChannelError) in
+                while let received = try socket.receive(wait: false) {
+                    if !isPassedOn(received) { state.withLock { $0.queue.append(received) } }
+                }
+            }
+        }
+    }
+
+    private static let patience: UInt64 = 50_000_000
+
+    /// The next message for the control loop; doesn't wait.
+    func receive() throws(ChannelError) -> ReceivedControl? {
+        try reception.withLock { _ throws(ChannelError) in
+            if let queued = takeQueued() { return queued }
+            return try socket.receive(wait: false)
+        }
+    }
+
+    /// An answer that came to the control loop.
+    func answered(_ received: ReceivedControl) { _ = isPassedOn(received) }
+
+    private func isPassedOn(_ received: ReceivedControl) -> Bool {
+        guard received.message.kind == .done || received.message.kind == .failed else { return false }
+        let isAwaited = state.withLock { state -> Bool in
+            guard state.awaited.remove(received.message.id) != nil else { return false }
+            state.answers[received.message.id] = received
+            return true
+        }
+        if isAwaited { arrived.broadcast() }
+        return isAwaited
     }
 
     private func waitForAnswer(_ id: UInt32) throws(ChannelError) -> ReceivedControl {
@@ -136,7 +205,11 @@ public final class SchemeConnector: Sendable {
 
     /// Looks for messages during a recovery. True if the server that is being brought up has changed again.
     private func pump() -> Bool {
-        while let received = try? socket.receive(wait: false) { state.withLock { $0.queue.append(received) } }
+        reception.withLock { _ in
+            while let received = try? socket.receive(wait: false) {
+                if !isPassedOn(received) { state.withLock { $0.queue.append(received) } }
+            }
+        }
         return state.withLock { $0.queue.contains { $0.message.kind == .serverChanged } }
     }
 

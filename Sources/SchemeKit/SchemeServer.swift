@@ -137,7 +137,7 @@ public final class SchemeServer: Sendable {
         let ready: Int
         do { ready = try SystemCall.poll(&entries, milliseconds: 200) } catch { throw .system(error, call: "poll") }
         for channel in start.host.allChannels() { channel.beat() }
-        return ready > 0 ? try socket.receive(wait: false) : nil
+        return ready > 0 ? try start.connector.receive() : nil
     }
 
     private func handle(_ received: ReceivedControl) throws(ChannelError) -> Int32? {
@@ -161,6 +161,7 @@ public final class SchemeServer: Sendable {
             }
         case .serverChanged: start.connector.serverChanged(message)
         case .held: start.host.held(received)
+        case .done, .failed: start.connector.answered(received)
         case .set:
             try answer(message) { () throws(ChannelError) in
                 do throws(Errno) {

@@ -43,6 +43,9 @@ public struct ControlKind: RawRepresentable, Hashable, Sendable {
     /// Process to supervisor: take the next caller of the held socket in the field `listener`, and hold it under the field
     /// `name`. Who accepts is who holds: a caller is lost at no moment. Answered by `held`.
     public static let accept = ControlKind(rawValue: 16)
+    /// Process to supervisor: connect a socket to the endpoint in the field `endpoint`, one of those that the configuration grants,
+    /// and hold it under the field `name`. Answered by `done` with the descriptor, which may not be connected yet, or `failed`.
+    public static let dial = ControlKind(rawValue: 17)
 }
 
 /// Why bytes are no control message.

@@ -199,7 +199,7 @@ enum ProtocolHeader {
         ("REPLACE_REQUEST_MEMORY", .replaceRequestMemory), ("DETACH", .detach), ("CONNECT", .connect),
         ("SERVER_CHANGED", .serverChanged), ("FINISH", .finish), ("SET", .set), ("GET", .get), ("HOLD", .hold),
         ("LOG", .log), ("RESUMED", .resumed), ("ADOPT", .adopt), ("UNMOUNTED", .unmounted), ("SUSPECT", .suspect),
-        ("HELD", .held), ("ACCEPT", .accept),
+        ("HELD", .held), ("ACCEPT", .accept), ("DIAL", .dial),
     ]
 
     private static var control: [(String, String)] {

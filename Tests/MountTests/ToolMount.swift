@@ -53,7 +53,12 @@ final class ToolMount: Sendable {
         return result
     }
 
-    func mount(_ options: String...) throws {
+    func mount(_ options: String...) throws { try mount(image, options) }
+
+    /// Mounts another image than the one that was made.
+    func mount(image: String, _ options: String...) throws { try mount(image, options) }
+
+    private func mount(_ image: String, _ options: [String]) throws {
         let result = try run(["mount", image, point] + options)
         try #require(result.status == 0, "\(result.errors)")
     }

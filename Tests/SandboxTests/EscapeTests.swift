@@ -9,7 +9,7 @@ import Testing
 /// The escape suite, run inside of sandboxes as strict as the schemes', and with layers left out: each attempt must fail.
 @Suite struct EscapeTests {
     /// Each process of a mount, as it is when it serves.
-    @Test(arguments: [Manifest.disk, .file, .pipe, .display, .plain("small"), .router])
+    @Test(arguments: [Manifest.disk, .remoteDisk, .file, .pipe, .display, .plain("small"), .router])
     func nothingEscapesTheWholeSandbox(manifest: Manifest) throws {
         let result = try EscapeRun.inside(strict: true, filter: .start, manifest)
         #expect(result.escaped == [])

@@ -246,6 +246,7 @@
 #define SB_KIND_SUSPECT                67
 #define SB_KIND_HELD                   15
 #define SB_KIND_ACCEPT                 16
+#define SB_KIND_DIAL                   17
 
 // The geometry of a channel, as it comes with the control message; check it with sb_geometry_is_possible.
 struct sb_geometry {

@@ -155,10 +155,10 @@ int clinux_listen_unix(const char *path) {
     return socket_number;
 }
 
-int clinux_connect_unix(const char *path) {
+static int connect_unix(const char *path, int flags) {
     struct sockaddr_un address;
     if (unix_address(path, &address) != 0) return -1;
-    int socket_number = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int socket_number = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (socket_number < 0) return -1;
     if (connect(socket_number, (struct sockaddr *)&address, sizeof address) != 0) {
         int code = errno;
@@ -168,6 +168,10 @@ int clinux_connect_unix(const char *path) {
     }
     return socket_number;
 }
+
+int clinux_connect_unix(const char *path) { return connect_unix(path, 0); }
+
+int clinux_begin_connect_unix(const char *path) { return connect_unix(path, SOCK_NONBLOCK); }
 
 int clinux_spawn_close_from(void *actions, int first) {
     return posix_spawn_file_actions_addclosefrom_np(actions, first);

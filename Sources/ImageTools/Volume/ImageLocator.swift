@@ -1,12 +1,13 @@
 import BlockDevice
 import DiskFormat
 import Glibc
+import NetworkBlockDevice
 import Platform
 import SystemPackage
 
 /// An image as it is named on the command line: a path, and after '#' the number of a partition.
 public struct ImageReference: Hashable, Sendable {
-    /// The file or block device.
+    /// The file or block device, or the address of an NBD server's export.
     public var path: String
     /// The partition that is meant; nil: the one that holds a RedoxFS, or the whole.
     public var partition: Int?
@@ -26,14 +27,17 @@ public struct ImageReference: Hashable, Sendable {
 
     /// As on the command line.
     public var description: String { partition.map { "\(path)#\($0)" } ?? path }
+
+    /// Whether it is exported by a server rather than a file or block device.
+    public var isRemote: Bool { NBDAddress.isMeant(path) }
 }
 
 /// An image that is open.
 public struct OpenedImage: Sendable {
     /// What was asked for.
     public let reference: ImageReference
-    /// The whole file or block device; the base if there is an overlay.
-    public let file: FileDevice
+    /// The whole file or block device; the base if there is an overlay. Nil if a server has it.
+    public let file: FileDevice?
     /// The file of the overlay, if there is one.
     public let overlay: FileDevice?
     /// The whole disk as it is seen: the file, or the overlay over it.
@@ -63,11 +67,13 @@ public enum ImageLocator {
     ) throws(ToolFailure) -> OpenedImage {
         let path = reference.path
         let located: Result<OpenedImage, ToolFailure>
+        let isWritten = writable && reference.overlay == nil
+        let remote = reference.isRemote ? try openRemote(path, writable: isWritten) : nil
         do throws(BlockDeviceError) {
-            let file = try FileDevice(
-                path: path, writable: writable && reference.overlay == nil, locking: locking)
-            let overlay = try openOverlay(reference, over: file, writable: writable, locking: locking)
-            located = try locate(reference, file, overlay, mustHoldFileSystem)
+            let file = remote == nil ? try FileDevice(path: path, writable: isWritten, locking: locking) : nil
+            guard let base: any BlockDevice = remote ?? file else { throw .notADevice(path: path) }
+            let overlay = try openOverlay(reference, over: base, writable: writable, locking: locking)
+            located = try locate(reference, file, base, overlay, mustHoldFileSystem)
         } catch {
             if case .unusable = error, let overlay = reference.overlay { throw .device(error, path: overlay) }
             throw .device(error, path: path)
@@ -75,9 +81,39 @@ public enum ImageLocator {
         return try located.get()
     }
 
+    /// Connects to a server for as long as a command runs.
+    static func openRemote(_ path: String, writable: Bool) throws(ToolFailure) -> any BlockDevice {
+        let address: NBDAddress
+        let endpoints: [SocketEndpoint]
+        do throws(BlockDeviceError) {
+            address = try NBDAddress(path)
+            endpoints = try address.endpoints(from: ".")
+        } catch {
+            throw .device(error, path: path)
+        }
+        var options = NBDOptions()
+        options.isWritable = writable
+        options.patience = 10_000_000_000
+        let notes: UnflushedWrites
+        do throws(Errno) { notes = try UnflushedWrites() } catch { throw ToolFailure("\(path): \(error)") }
+        let device: NBDDevice
+        do throws(NBDError) {
+            device = try NBDDevice(
+                DirectDialer(endpoints), export: address.export, unflushed: notes, options: options)
+        } catch {
+            throw ToolFailure("\(path): \(error)", advice: error.advice)
+        }
+        guard device.isWritable || !writable else {
+            throw ToolFailure(
+                "\(path): the server exports it read-only",
+                advice: "Mount with --read-only, or keep all writes in a file with --overlay.")
+        }
+        return device
+    }
+
     /// An overlay that isn't there is made if it is to be written.
     private static func openOverlay(
-        _ reference: ImageReference, over file: FileDevice, writable: Bool, locking: FileDevice.Locking
+        _ reference: ImageReference, over base: any BlockDevice, writable: Bool, locking: FileDevice.Locking
     ) throws(BlockDeviceError) -> (file: FileDevice, device: OverlayFileDevice)? {
         guard let path = reference.overlay else { return nil }
         let isThere = SystemCall.exists(path)
@@ -92,16 +128,16 @@ public enum ImageLocator {
         } catch {
             throw .cannotOpen(error, path: path)
         }
-        return (own, try OverlayFileDevice(over: file, in: own, unflushed: unflushed))
+        return (own, try OverlayFileDevice(over: base, in: own, unflushed: unflushed))
     }
 
     /// Finds the part of an open file that is meant.
     private static func locate(
-        _ reference: ImageReference, _ file: FileDevice, _ overlay: (file: FileDevice, device: OverlayFileDevice)?,
-        _ mustHoldFileSystem: Bool
+        _ reference: ImageReference, _ file: FileDevice?, _ base: any BlockDevice,
+        _ overlay: (file: FileDevice, device: OverlayFileDevice)?, _ mustHoldFileSystem: Bool
     ) throws(BlockDeviceError) -> Result<OpenedImage, ToolFailure> {
         let path = reference.path
-        let whole: any BlockDevice = overlay?.device ?? file
+        let whole: any BlockDevice = overlay?.device ?? base
         func opened(_ part: any BlockDevice, _ partition: Partition?) -> Result<OpenedImage, ToolFailure> {
             .success(
                 OpenedImage(

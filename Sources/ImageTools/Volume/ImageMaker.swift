@@ -30,7 +30,7 @@ public struct ImageMaker: Sendable {
 
     /// Whether there is anything at the reference's path.
     public static func exists(_ reference: ImageReference) -> Bool {
-        (try? SystemCall.statusAt(AT_FDCWD, reference.path)) != nil
+        reference.isRemote || (try? SystemCall.statusAt(AT_FDCWD, reference.path)) != nil
     }
 
     /// Makes it, lets the body fill it, and closes it. A file that wasn't there before is removed if anything fails.
@@ -109,12 +109,12 @@ public struct ImageMaker: Sendable {
             throw ToolFailure("\(image.name) \(content)", advice: "--force overwrites it.")
         }
         if let byteCount, byteCount != image.device.byteCount {
-            guard image.partition == nil, !image.file.isBlockSpecial else {
+            guard image.partition == nil, let file = image.file, !file.isBlockSpecial else {
                 throw ToolFailure(
                     "\(image.name) has \(ByteCount.display(image.device.byteCount)) and can't be given another size")
             }
             do throws(BlockDeviceError) {
-                try image.file.resize(to: byteCount)
+                try file.resize(to: byteCount)
             } catch {
                 throw .device(error, path: path)
             }
@@ -125,6 +125,11 @@ public struct ImageMaker: Sendable {
     private func openExisting() throws(ToolFailure) -> OpenedImage {
         if reference.partition != nil {
             return try ImageLocator.open(reference, writable: true, mustHoldFileSystem: false)
+        }
+        if reference.isRemote {
+            let disk = try ImageLocator.openRemote(reference.path, writable: true)
+            return OpenedImage(
+                reference: reference, file: nil, overlay: nil, whole: disk, device: disk, partition: nil)
         }
         do throws(BlockDeviceError) {
             let file = try FileDevice(path: reference.path, writable: true)

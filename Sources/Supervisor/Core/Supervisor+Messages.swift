@@ -39,6 +39,7 @@ extension Supervisor {
         case .connect: connect(member, received)
         case .hold: hold(member, received)
         case .accept: accept(member, message)
+        case .dial: dial(member, message)
         case .log: log("\(member.name): \(message["message"] ?? "")")
         case .resumed: resumed(member, message)
         case .unmounted where member.isRouter: mountEnded()
@@ -160,6 +161,25 @@ extension Supervisor {
         } catch {
             answer.number = UInt64(UInt32(bitPattern: error.rawValue))
             if !member.isDying { send(answer, to: member) }
+        }
+    }
+
+    /// Connects a socket to an endpoint that the process was granted, and holds it.
+    private func dial(_ member: Member, _ message: ControlMessage) {
+        do throws(Errno) {
+            guard let name = message["name"],
+                let endpoint = member.configuration.endpoints.first(where: { $0.name == message["endpoint"] })?.endpoint
+            else { throw .permissionDenied }
+            guard member.held.count < heldLimit(member) else { throw .tooManyOpenFiles }
+            // Nobody is left to use it.
+            guard !member.isDying else { return }
+            let socket = try SystemCall.beginConnection(to: endpoint)
+            member.held.removeAll { $0.name == name }
+            member.held.append((name, socket))
+            send(ControlMessage(.done, id: message.id), to: member, descriptors: [(name, socket.rawValue)])
+        } catch {
+            send(
+                ControlMessage(.failed, id: message.id, number: UInt64(UInt32(bitPattern: error.rawValue))), to: member)
         }
     }
 

@@ -17,6 +17,8 @@ public struct MemberConfiguration: Sendable {
     public var descriptors: [(name: String, descriptor: SharedDescriptor)]
     /// Files of sockets among them, which go when the mount does.
     public var socketFiles: [String] = []
+    /// Where the supervisor connects sockets to for it, by names of which it knows no more: it reaches no network itself.
+    public var endpoints: [(name: String, endpoint: SocketEndpoint)] = []
     /// Names of other schemes that it uses: they are started before it and stopped after it.
     public var uses: [String]
     /// Offered to the router: it appears in the mount.

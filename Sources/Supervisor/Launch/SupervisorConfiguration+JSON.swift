@@ -100,6 +100,7 @@ extension MemberConfiguration {
             "settings": .object(settings.map { ControlJSON.Member($0.key, .string($0.value)) }),
             "descriptors": .object(
                 descriptors.map { ControlJSON.Member($0.name, .count(number($0.descriptor))) }),
+            "endpoints": .object(endpoints.map { ControlJSON.Member($0.name, .string($0.endpoint.text)) }),
         ])
     }
 
@@ -115,6 +116,12 @@ extension MemberConfiguration {
         socketFiles = (json["socket_files"]?.array ?? []).compactMap(\.string)
         arguments = (json["arguments"]?.array ?? []).compactMap(\.string)
         settings = (json["settings"]?.members ?? []).map { (key: $0.name, value: $0.value.string ?? $0.value.text) }
+        for member in json["endpoints"]?.members ?? [] {
+            guard let endpoint = member.value.string.flatMap({ SocketEndpoint(text: $0) }) else {
+                throw ConfigurationError("endpoint \(member.name) of \(name)")
+            }
+            endpoints.append((member.name, endpoint))
+        }
         for member in json["descriptors"]?.members ?? [] {
             guard let number = member.value.integer, let raw = Int32(exactly: number), raw > 4 else {
                 throw ConfigurationError("descriptor \(member.name) of \(name)")

@@ -20,9 +20,15 @@ struct MountImage: ParsableCommand {
 
             display.vnc=ADDRESS and display.web=ADDRESS show displays to VNC viewers and browsers: an address in numbers with a \
             port, or the path of a Unix socket; one that other machines reach only with display.password-file=FILE.
+
+            IMAGE can be a disk that an NBD server exports: nbd://HOST[:PORT][/EXPORT], or \
+            nbd+unix:///[EXPORT]?socket=PATH. When the server is away, applications wait for disk.patience seconds (60), \
+            then get EIO until it is back; an answer may take disk.answer seconds (30). disk.connections (4) are used if the \
+            server allows several.
             """)
 
-    @Argument(help: "Image file, block device, or partition of one (disk.img#2).", completion: .file())
+    @Argument(
+        help: "Image file, block device, NBD address, or partition of one (disk.img#2).", completion: .file())
     var image: String
 
     @Argument(help: "An empty directory.", completion: .directory)

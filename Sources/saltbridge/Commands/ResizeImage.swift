@@ -42,7 +42,8 @@ struct ResizeImage: ParsableCommand {
         let progress = Progress("resizing")
         var options = CheckOptions()
         options.password = try self.image.password.password(for: image)
-        let isFile = image.partition == nil && !image.file.isBlockSpecial
+        // Of a file that is all the file system's the size goes along.
+        let file = image.partition == nil ? image.file.flatMap { $0.isBlockSpecial ? nil : $0 } : nil
         var wanted: UInt64?
         switch size {
         case .minimum: break
@@ -50,7 +51,7 @@ struct ResizeImage: ParsableCommand {
         case .bytes(let byteCount): wanted = byteCount
         }
         let oldByteCount = image.device.byteCount
-        if let wanted, wanted > oldByteCount { try grow(image, isFile: isFile, to: wanted) }
+        if let wanted, wanted > oldByteCount { try grow(image, file, to: wanted) }
         let report: ResizeReport
         do throws(ResizeError) {
             report = try FileSystemCheck.resize(image.device, to: wanted, options, time: CurrentTime.now())
@@ -58,12 +59,12 @@ struct ResizeImage: ParsableCommand {
         } catch {
             progress.finish()
             // A file that had to grow first gets its old size back.
-            if image.device.byteCount > oldByteCount { try? image.file.resize(to: oldByteCount) }
+            if image.device.byteCount > oldByteCount { try? file?.resize(to: oldByteCount) }
             throw failure(error, image)
         }
-        if isFile && report.newByteCount < image.file.byteCount && size.endsFile {
+        if let file, report.newByteCount < file.byteCount, size.endsFile {
             do throws(BlockDeviceError) {
-                try image.file.resize(to: report.newByteCount)
+                try file.resize(to: report.newByteCount)
             } catch {
                 throw ToolFailure.device(error, path: image.name)
             }
@@ -82,14 +83,14 @@ struct ResizeImage: ParsableCommand {
         }
     }
 
-    private func grow(_ image: OpenedImage, isFile: Bool, to byteCount: UInt64) throws(ToolFailure) {
-        guard isFile else {
+    private func grow(_ image: OpenedImage, _ file: FileDevice?, to byteCount: UInt64) throws(ToolFailure) {
+        guard let file else {
             throw ToolFailure(
                 "\(image.name) has only \(ByteCount.display(image.device.byteCount))",
                 advice: "Make the partition or device larger first.")
         }
         do throws(BlockDeviceError) {
-            try image.file.resize(to: byteCount)
+            try file.resize(to: byteCount)
         } catch {
             throw .device(error, path: image.name)
         }

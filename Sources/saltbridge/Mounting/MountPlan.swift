@@ -1,6 +1,7 @@
 import BlockDevice
 import Glibc
 import ImageTools
+import NetworkBlockDevice
 import Platform
 import Sandbox
 import Supervisor
@@ -93,10 +94,13 @@ struct MountPlan {
         configuration.source = opened.name
         let supervisor = try ProgramLocator.require("saltbridge-supervisor")
         configuration.mount = MountRequest(
-            mountpoint: try MountPoint.canonical(mountpoint), source: try MountPoint.canonical(opened.reference.path),
+            mountpoint: try MountPoint.canonical(mountpoint),
+            source: opened.reference.isRemote
+                ? opened.reference.path : try MountPoint.canonical(opened.reference.path),
             options: kernelOptions + (isReadOnly && !kernelOptions.contains("ro") ? ["ro"] : []),
             cleanupProgram: supervisor)
         try applySettings(to: &configuration)
+        RemoteDisk.extendLimits(of: &configuration)
         return configuration
     }
 
@@ -105,9 +109,12 @@ struct MountPlan {
         _ image: OpenedImage, _ password: [UInt8]?, _ isReadOnly: Bool, suffix: String, generation: UInt64?
     ) throws(ToolFailure) -> [MemberConfiguration] {
         let diskName = "disk\(suffix)"
-        var disk = MemberConfiguration(
-            name: diskName, executablePath: try ProgramLocator.require("scheme-disk"), manifest: .disk)
-        disk.settings = [("name", image.reference.path), ("read-only", isReadOnly ? "1" : "0")]
+        var disk =
+            image.reference.isRemote
+            ? try RemoteDisk.member(diskName, image.reference.path)
+            : MemberConfiguration(
+                name: diskName, executablePath: try ProgramLocator.require("scheme-disk"), manifest: .disk)
+        disk.settings += [("name", image.reference.path), ("read-only", isReadOnly ? "1" : "0")]
         var file = MemberConfiguration(
             name: "file\(suffix)", executablePath: try ProgramLocator.require("scheme-file"), manifest: .file,
             uses: [diskName])
@@ -116,7 +123,9 @@ struct MountPlan {
         ]
         if let generation { file.settings.append(("generation", "\(generation)")) }
         do throws(Errno) {
-            disk.descriptors = [("image", SharedDescriptor(try image.file.duplicateDescriptor()))]
+            if let file = image.file {
+                disk.descriptors = [("image", SharedDescriptor(try file.duplicateDescriptor()))]
+            }
             if let overlay = image.overlay {
                 disk.descriptors.append(("overlay", SharedDescriptor(try overlay.duplicateDescriptor())))
             }

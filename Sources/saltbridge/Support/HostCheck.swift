@@ -27,7 +27,7 @@ enum HostChecks {
     static func run() -> [HostCheck] {
         [
             kernel, fuseDevice, fuseHelper, userNamespaces, seccomp, landlock, sealedMemory, sandbox, programs,
-            controlDirectory, descriptors, mountHelpers, deadMounts,
+            remoteDisks, controlDirectory, descriptors, mountHelpers, deadMounts,
         ]
     }
 
@@ -160,10 +160,7 @@ enum HostChecks {
             return HostCheck(name: name, verdict: .limited, found: "no program to try it with")
         }
         do {
-            let sandbox = try Sandbox(.plain("doctor"), executablePath: program, index: 0xFFFF)
-            let null = try SystemCall.open("/dev/null", O_RDWR)
-            let process = try sandbox.run(descriptors: [null.rawValue, null.rawValue, null.rawValue])
-            let end = try process.waitForEnd()
+            let end = try end(of: program, in: .plain("doctor"))
             guard end == .exited(78) else {
                 return HostCheck(
                     name: name, verdict: .missing, found: "a program in it ended with \(end)",
@@ -175,6 +172,32 @@ enum HostChecks {
                 name: name, verdict: .missing, found: "\(error)",
                 advice: "In a container: --security-opt seccomp=unconfined, or mount on the host.")
         }
+    }
+
+    private static func end(of program: String, in manifest: Manifest) throws -> ProcessEnd {
+        let sandbox = try Sandbox(manifest, executablePath: program, index: 0xFFFF)
+        let null = try SystemCall.open("/dev/null", O_RDWR)
+        return try sandbox.run(descriptors: [null.rawValue, null.rawValue, null.rawValue]).waitForEnd()
+    }
+
+    /// The process of remote disks is the only one that needs libraries of the system's.
+    private static var remoteDisks: HostCheck {
+        let name = "remote disks"
+        let program = "scheme-disk-nbd"
+        guard let path = ProgramLocator.find(program) else {
+            return HostCheck(name: name, verdict: .limited, found: "\(program) not found: only local images")
+        }
+        let found: String
+        do {
+            let end = try end(of: path, in: .remoteDisk)
+            if end == .exited(78) { return HostCheck(name: name, verdict: .good, found: "\(program) starts") }
+            found = "\(program) ended with \(end)"
+        } catch {
+            found = "\(error)"
+        }
+        return HostCheck(
+            name: name, verdict: .limited, found: found,
+            advice: "It needs libnbd under /lib or /usr/lib: apt install libnbd0. Local images work without.")
     }
 
     private static var programs: HostCheck {

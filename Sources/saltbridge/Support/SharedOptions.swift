@@ -16,7 +16,7 @@ struct OutputOptions: ParsableArguments {
 /// The image and its password.
 struct ImageOptions: ParsableArguments {
     @Argument(
-        help: "Image file, block device, or partition of one (disk.img#2).",
+        help: "Image file, block device, NBD address, or partition of one (disk.img#2).",
         completion: SchemeCompletion.imagesAndSchemes)
     var image: String
 

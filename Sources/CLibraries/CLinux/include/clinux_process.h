@@ -35,6 +35,8 @@ int clinux_landlock_allow_port(int ruleset, uint64_t access, uint64_t port);
 // Unix stream sockets by path. Listeners and what they accept don't block.
 int clinux_listen_unix(const char *path);
 int clinux_connect_unix(const char *path);
+// The same without waiting, for a socket that doesn't block: EAGAIN if there are too many callers.
+int clinux_begin_connect_unix(const char *path);
 int clinux_accept(int listener);
 // Adds to a posix_spawn_file_actions_t: descriptors from the first on are closed. Returns an error number.
 int clinux_spawn_close_from(void *actions, int first);

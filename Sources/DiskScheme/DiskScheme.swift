@@ -7,7 +7,7 @@ import SystemPackage
 ///
 /// A disk is opened for writing by one client at a time: two file systems on one disk destroy it. Reads and writes go straight
 /// between the channel's memory and the device.
-final class DiskScheme: NodeScheme {
+public final class DiskScheme: NodeScheme {
     private struct Disk {
         let name: String
         let device: any BlockDevice
@@ -24,30 +24,50 @@ final class DiskScheme: NodeScheme {
         let handle: UInt64
     }
 
-    let isSerial = false
+    /// Calls come from several threads.
+    public let isSerial = false
     private static let firstNode: UInt64 = 2
     private let faults: FaultyDevice
-    private let disks: [Disk]
+    private let whole: Disk
+    private let known = Locked<[Disk]?>(nil)
     private let handles = Locked<[Key: Open]>([:])
+    private let more: @Sendable () -> [ControlMessage.Field]
 
-    /// The disk and its partitions. A table that can't be read, or isn't there, leaves the whole disk.
-    init(_ device: FaultyDevice) {
+    /// The disk and its partitions. The table is read when somebody asks for a partition: a process starts also while its disk can't
+    /// be reached.
+    ///
+    /// - Parameter figures: what the device has to report beside.
+    public init(_ device: any BlockDevice, figures: @escaping @Sendable () -> [ControlMessage.Field] = { [] }) {
+        more = figures
+        let device = FaultyDevice(device)
         faults = device
-        var disks = [Disk(name: "0", device: device, range: 0..<device.byteCount)]
-        for (index, partition) in ((try? PartitionTable.read(device)) ?? []).enumerated() {
+        whole = Disk(name: "0", device: device, range: 0..<device.byteCount)
+    }
+
+    /// The whole disk first, then its partitions. Without a table there is the disk alone.
+    private func disks() throws(Errno) -> [Disk] {
+        if let known = known.withLock({ $0 }) { return known }
+        var disks = [whole]
+        let table: [Partition]
+        do { table = try PartitionTable.read(faults) } catch { throw error.errno }
+        for (index, partition) in table.enumerated() {
             guard
-                let part = try? SubrangeDevice(device, offset: partition.offset, byteCount: partition.byteCount)
+                let part = try? SubrangeDevice(faults, offset: partition.offset, byteCount: partition.byteCount)
             else { continue }
             disks.append(
                 Disk(
                     name: "0p\(index)", device: part,
                     range: partition.offset..<(partition.offset + partition.byteCount)))
         }
-        self.disks = disks
+        let found = disks
+        known.withLock { $0 = found }
+        return found
     }
 
     private func disk(_ node: UInt64) throws(Errno) -> Disk {
-        guard node >= Self.firstNode, node - Self.firstNode < UInt64(disks.count) else { throw .staleNFSFileHandle }
+        if node == Self.firstNode { return whole }
+        let disks = try disks()
+        guard node > Self.firstNode, node - Self.firstNode < UInt64(disks.count) else { throw .staleNFSFileHandle }
         return disks[Int(node - Self.firstNode)]
     }
 
@@ -59,22 +79,29 @@ final class DiskScheme: NodeScheme {
 
     // MARK: Names
 
-    func lookup(_ parent: UInt64, _ name: RawSpan, _ context: inout CallContext) throws(Errno) -> NodeAttributes {
+    /// The disk of a name.
+    public func lookup(_ parent: UInt64, _ name: RawSpan, _ context: inout CallContext) throws(Errno) -> NodeAttributes
+    {
         guard parent == 1 else { throw .notDirectory }
-        for (index, disk) in disks.enumerated() where name.isEqual(to: disk.name) {
+        // The whole disk is there also if its table can't be read.
+        if name.isEqual(to: whole.name) { return attributes(Self.firstNode, whole) }
+        for (index, disk) in try disks().enumerated() where name.isEqual(to: disk.name) {
             return attributes(Self.firstNode + UInt64(index), disk)
         }
         throw .noSuchFileOrDirectory
     }
 
-    func attributes(_ node: UInt64, handle: UInt64, _ context: inout CallContext) throws(Errno) -> NodeAttributes {
+    /// The attributes of the folder or a disk.
+    public func attributes(_ node: UInt64, handle: UInt64, _ context: inout CallContext) throws(Errno) -> NodeAttributes
+    {
         if node == 1 {
             return NodeAttributes(node: 1, mode: ModeBits.directory | 0o555, links: 2, attributesValid: 1000)
         }
         return attributes(node, try disk(node))
     }
 
-    func setAttributes(
+    /// Nothing of a disk can be changed.
+    public func setAttributes(
         _ node: UInt64, handle: UInt64, _ changes: AttributeChangeSet, _ context: inout CallContext
     ) throws(Errno) -> NodeAttributes {
         // A disk has its size; opening with O_TRUNC is no error on a block device either.
@@ -82,12 +109,14 @@ final class DiskScheme: NodeScheme {
         return try attributes(node, handle: handle, &context)
     }
 
-    func readDirectory(
+    /// The disks.
+    public func readDirectory(
         _ node: UInt64, handle: UInt64, from position: UInt64, withAttributes: Bool,
         into listing: inout DirectoryListing,
         _ context: inout CallContext
     ) throws(Errno) {
         guard node == 1 else { throw .notDirectory }
+        let disks = (try? disks()) ?? [whole]
         var index = Int(clamping: position)
         while index < disks.count {
             let name = Array(disks[index].name.utf8)
@@ -105,7 +134,8 @@ final class DiskScheme: NodeScheme {
 
     // MARK: Handles
 
-    func open(_ node: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext) throws(Errno) {
+    /// Opens a disk; EBUSY if another client writes to it.
+    public func open(_ node: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext) throws(Errno) {
         let disk = try disk(node)
         let isWriting = flags & OpenFlags.accessMask != OpenFlags.readOnly
         if isWriting, !disk.device.isWritable { throw .readOnlyFileSystem }
@@ -121,7 +151,8 @@ final class DiskScheme: NodeScheme {
         context.opened = [.directIO, .parallelDirectWrites, .noFlush]
     }
 
-    func open(
+    /// Opens a disk by its name.
+    public func open(
         path: RawSpan, handle: UInt64, flags: UInt32, mode: UInt32, _ context: inout CallContext
     ) throws(Errno) -> UInt64 {
         let found = try lookup(1, path, &context)
@@ -129,12 +160,14 @@ final class DiskScheme: NodeScheme {
         return found.node
     }
 
-    func close(_ node: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext) throws(Errno) {
+    /// Closes a handle.
+    public func close(_ node: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext) throws(Errno) {
         let key = Key(channel: context.channel, handle: handle)
         _ = handles.withLock { $0.removeValue(forKey: key) }
     }
 
-    func channelEnded(_ channel: UInt32) {
+    /// Closes what came through the channel.
+    public func channelEnded(_ channel: UInt32) {
         handles.withLock { handles in handles = handles.filter { $0.key.channel != channel } }
     }
 
@@ -148,7 +181,8 @@ final class DiskScheme: NodeScheme {
 
     // MARK: Contents
 
-    func read(
+    /// Reads from the disk.
+    public func read(
         _ node: UInt64, handle: UInt64, at offset: UInt64, into buffer: inout MutableRawSpan, flags: UInt32,
         _ context: inout CallContext
     ) throws(Errno) -> Int {
@@ -161,7 +195,8 @@ final class DiskScheme: NodeScheme {
         return count
     }
 
-    func write(
+    /// Writes to the disk.
+    public func write(
         _ node: UInt64, handle: UInt64, at offset: UInt64, _ bytes: RawSpan, flags: UInt32, _ context: inout CallContext
     ) throws(Errno) -> Int {
         // Comes here only if the payload lies in the request record: short writes.
@@ -169,7 +204,8 @@ final class DiskScheme: NodeScheme {
         return try write(node, handle: handle, at: offset, BufferSlice(copy), &context)
     }
 
-    func write(
+    /// Writes to the disk.
+    public func write(
         _ node: UInt64, handle: UInt64, at offset: UInt64, _ slice: BufferSlice, _ context: inout CallContext
     ) throws(Errno) -> Int {
         let device = try writableDisk(node, handle, context).device
@@ -182,37 +218,57 @@ final class DiskScheme: NodeScheme {
         return count
     }
 
-    func synchronize(_ node: UInt64, handle: UInt64, dataOnly: Bool, _ context: inout CallContext) throws(Errno) {
+    /// Returns when everything written before is durable.
+    public func synchronize(_ node: UInt64, handle: UInt64, dataOnly: Bool, _ context: inout CallContext) throws(Errno)
+    {
         guard node != 1 else { return }
         let device = try disk(node).device
         guard device.isWritable else { return }
         do { try device.flush() } catch { throw error.errno }
     }
 
-    func allocate(
+    /// Gives up the contents of a range (FALLOC_FL_PUNCH_HOLE), or makes it zero (FALLOC_FL_ZERO_RANGE).
+    public func allocate(
         _ node: UInt64, handle: UInt64, mode: UInt32, at offset: UInt64, count: UInt64, _ context: inout CallContext
     ) throws(Errno) {
-        let punchHoleAndKeepSize: UInt32 = 3
-        guard mode == punchHoleAndKeepSize else { throw .notSupported }
+        let keepSize: UInt32 = 1
+        let punchHole: UInt32 = 2
+        let zeroRange: UInt32 = 16
+        guard mode == punchHole | keepSize || mode | keepSize == zeroRange | keepSize else { throw .notSupported }
         let device = try writableDisk(node, handle, context).device
-        do { try device.discard(at: offset, byteCount: count) } catch { throw error.errno }
+        do throws(BlockDeviceError) {
+            if mode & punchHole != 0 {
+                try device.discard(at: offset, byteCount: count)
+            } else {
+                try device.writeZeros(at: offset, byteCount: count)
+            }
+        } catch { throw error.errno }
     }
 
-    func figures(_ node: UInt64, _ context: inout CallContext) throws(Errno) -> FileSystemFigures {
-        FileSystemFigures(blockSize: 512, blocks: disks[0].device.byteCount / 512, files: UInt64(disks.count))
+    /// The size of the disk.
+    public func figures(_ node: UInt64, _ context: inout CallContext) throws(Errno) -> FileSystemFigures {
+        FileSystemFigures(
+            blockSize: 512, blocks: whole.range.upperBound / 512,
+            files: UInt64(known.withLock { $0?.count } ?? 1))
     }
 
-    func finish() throws(Errno) {
+    /// Makes everything durable.
+    public func finish() throws(Errno) {
         guard faults.isWritable else { return }
         do { try faults.flush() } catch { throw error.errno }
     }
 
     // MARK: Settings
 
-    func set(_ fields: [ControlMessage.Field]) throws(Errno) { try faults.set(fields) }
+    /// Sets faults.
+    public func set(_ fields: [ControlMessage.Field]) throws(Errno) { try faults.set(fields) }
 
-    func report() -> [ControlMessage.Field] {
-        faults.report() + disks.map { ControlMessage.Field("disk-\($0.name)", "\($0.device.byteCount)") }
+    /// The faults that are set, and the sizes of the disks.
+    public func report() -> [ControlMessage.Field] {
+        // Without a look at the disk, which may be away.
+        let disks = known.withLock { $0 } ?? [whole]
+        return faults.report() + more()
+            + disks.map { ControlMessage.Field("disk-\($0.name)", "\($0.device.byteCount)") }
     }
 }
 

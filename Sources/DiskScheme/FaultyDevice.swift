@@ -60,6 +60,13 @@ final class FaultyDevice: BlockDevice {
         try device.write(at: offset, buffers)
     }
 
+    func writeZeros(at offset: UInt64, byteCount: UInt64) throws(BlockDeviceError) {
+        if decide({ ($0.happens($0.writeError), nil) }).0 {
+            throw .io(.ioError, offset: offset, length: Int(clamping: byteCount), operation: .write)
+        }
+        try device.writeZeros(at: offset, byteCount: byteCount)
+    }
+
     func flush() throws(BlockDeviceError) {
         if decide({ ($0.happens($0.flushError), nil) }).0 {
             throw .io(.ioError, offset: 0, length: 0, operation: .flush)

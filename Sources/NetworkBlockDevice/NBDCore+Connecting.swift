@@ -1,0 +1,175 @@
+import BlockDevice
+import Platform
+import SystemPackage
+
+extension NBDCore {
+    /// From the first failure to the next attempt, and the longest pause between two.
+    private static let firstPause: UInt64 = 10_000_000
+    private static let longestPause: UInt64 = 1_000_000_000
+    /// How long a server may take to let go of connections that have ended.
+    private static let drainLimit: UInt64 = 5_000_000_000
+
+    /// Brings the connections back whenever they break.
+    func keep() {
+        while true {
+            let isDown = state.wait(on: changed) { state -> Bool? in
+                switch state.phase {
+                case .up: nil
+                case .down: true
+                case .ended: false
+                }
+            }
+            guard isDown else { return }
+            endOldConnections()
+            reconnect()
+        }
+    }
+
+    private var hasEnded: Bool { state.withLock { $0.phase == .ended } }
+
+    /// Waits until no request is under way, here or at the server.
+    private func endOldConnections() {
+        let old = state.withLock { state in
+            state.idle = []
+            return state.all
+        }
+        for connection in old { connection.endSending() }
+        // Callers whose patience ends look again.
+        while state.wait(
+            on: changed, deadline: Clock.monotonicNanoseconds() &+ Self.longestPause,
+            until: { $0.busy == 0 ? true : nil }) == nil
+        { changed.broadcast() }
+        let inherited = state.withLock { state in
+            defer {
+                state.all = []
+                state.inherited = []
+            }
+            return state.inherited
+        }
+        letGo(old.map(\.socket) + inherited)
+    }
+
+    private func letGo(_ sockets: [SharedDescriptor]) {
+        let deadline = Clock.monotonicNanoseconds() &+ Self.drainLimit
+        for socket in sockets {
+            if !NBDConnection.drain(socket, deadline: deadline) {
+                options.log("the server doesn't let go of an old connection")
+            }
+            dialer.forget(socket)
+        }
+    }
+
+    private func reconnect() {
+        let began = Clock.monotonicNanoseconds()
+        var pause = Self.firstPause
+        var lastReason = ""
+        while !hasEnded {
+            do throws(NBDFailure) {
+                let number = state.withLock { state in
+                    state.nextDial &+= 1
+                    return state.nextDial - 1
+                }
+                try bringUp(try Self.connect(dialer, name, options, number: number))
+                let milliseconds = (Clock.monotonicNanoseconds() &- began) / 1_000_000
+                options.log("connected after \(milliseconds) ms")
+                return
+            } catch {
+                if error.text != lastReason { options.log("cannot connect: \(error.text)") }
+                lastReason = error.text
+            }
+            changed.broadcast()
+            _ = state.wait(on: changed, deadline: Clock.monotonicNanoseconds() &+ pause) {
+                $0.phase == .ended ? () : nil
+            }
+            changed.broadcast()
+            pause = min(pause * 2, Self.longestPause)
+        }
+    }
+
+    static func connect(
+        _ dialer: any NBDDialer, _ name: String, _ options: NBDOptions, number: Int
+    ) throws(NBDFailure) -> NBDConnection {
+        let socket: SharedDescriptor
+        do throws(Errno) { socket = try dialer.dial(number) } catch { throw .unreachable(error) }
+        do throws(NBDFailure) {
+            return try NBDConnection(
+                socket, export: name, answerLimit: options.answerLimit,
+                deadline: Clock.monotonicNanoseconds() &+ options.connectionLimit)
+        } catch {
+            dialer.forget(socket)
+            throw error
+        }
+    }
+
+    /// Goes on with a new connection: makes the others beside it, repeats what is noted, lets callers go.
+    func bringUp(_ first: NBDConnection) throws(NBDFailure) {
+        var connections = [first]
+        do throws(NBDFailure) {
+            let known = state.withLock { $0.export }
+            let export = first.export
+            guard export.byteCount == known.byteCount, export.minimumBlock <= known.minimumBlock,
+                export.abilities.contains(.readOnly) == known.abilities.contains(.readOnly)
+            else {
+                throw .negotiation(
+                    "the server exports another disk now, of \(export.byteCount) bytes, not \(known.byteCount)"
+                        + (export.abilities.contains(.readOnly) ? ", read-only" : ""))
+            }
+            if export.abilities.contains(.multipleConnections) {
+                while connections.count < options.connections {
+                    let number = state.withLock { state in
+                        state.nextDial &+= 1
+                        return state.nextDial - 1
+                    }
+                    // Fewer will do.
+                    guard let another = try? Self.connect(dialer, name, options, number: number) else { break }
+                    connections.append(another)
+                }
+            }
+            try repeatNotes(on: connections, export)
+        } catch {
+            for connection in connections { connection.endSending() }
+            letGo(connections.map(\.socket))
+            throw error
+        }
+    }
+
+    /// Writes again what the server may have lost, in the order in which it was noted.
+    private func repeatNotes(on connections: [NBDConnection], _ export: NBDExport) throws(NBDFailure) {
+        let connection = connections[0]
+        var position = notes.head
+        var count: UInt64 = 0
+        while true {
+            let end = notes.tail
+            while position < end {
+                let note: UnflushedWrites.Record
+                do throws(BlockDeviceError) { note = try notes.record(at: position) } catch {
+                    throw .negotiation("\(error)")
+                }
+                if note.kind != .padding, !note.isVoid {
+                    try send(note, on: connection, export)
+                    count += 1
+                }
+                position = note.end
+            }
+            if position > notes.head, export.abilities.contains(.flush) { try connection.flush() }
+            let repeated = (position: position, count: count)
+            let isUp = state.withLock { state -> Bool in
+                guard state.phase != .ended else { return true }
+                // Callers may have noted more meanwhile; they wait now.
+                guard notes.tail == repeated.position else { return false }
+                notes.drop(before: repeated.position)
+                state.repeatedTo = repeated.position
+                state.generation += 1
+                state.export = export
+                state.idle = connections
+                state.all = connections
+                state.reconnections += 1
+                state.repetitions += repeated.count
+                state.phase = .up
+                return true
+            }
+            if isUp { break }
+        }
+        changed.broadcast()
+    }
+}

@@ -1,0 +1,236 @@
+import BlockDevice
+import Platform
+import SystemPackage
+
+/// How a server is used.
+public struct NBDOptions: Sendable {
+    /// How long callers wait for a server that is away before they get EIO, in nanoseconds.
+    public var patience: UInt64 = 60_000_000_000
+    /// How long one answer may take before the connection counts as broken, in nanoseconds.
+    public var answerLimit: UInt64 = 30_000_000_000
+    /// How long making a connection may take, in nanoseconds.
+    public var connectionLimit: UInt64 = 5_000_000_000
+    /// Connections, if the server allows several.
+    public var connections = 4
+    /// Whether to write, if the server lets us.
+    public var isWritable = true
+    /// Told what becomes of the connections.
+    public var log: @Sendable (String) -> Void = { _ in }
+
+    /// The defaults.
+    public init() {}
+}
+
+/// A disk that a server exports by the NBD protocol.
+///
+/// The server may die and come back: callers wait meanwhile, and what it may have lost is written again before anything new. What
+/// was acknowledged and isn't durable at the server lies in `UnflushedWrites`; in memory that outlives the process it survives
+/// this one's death, too.
+public final class NBDDevice: BlockDevice {
+    private let core: NBDCore
+    /// The size in bytes.
+    public let byteCount: UInt64
+    /// Whether it may be written.
+    public let isWritable: Bool
+    /// Everything sent begins and ends at multiples of this.
+    private let block: UInt64
+    /// Of writes of parts of a block, one at a time.
+    private let partial = Locked(())
+
+    /// Connects, or goes on where a predecessor was: then it doesn't wait for the server.
+    ///
+    /// - Parameters:
+    ///   - export: the export's name.
+    ///   - unflushed: what a predecessor wrote; without, what the server loses with this process is lost.
+    ///   - inherited: a predecessor's sockets. Nothing is sent before the server has ended them.
+    public init(
+        _ dialer: any NBDDialer, export: String, unflushed: UnflushedWrites, options: NBDOptions = NBDOptions(),
+        inherited: [SharedDescriptor] = []
+    ) throws(NBDError) {
+        core = try NBDCore(dialer, export: export, unflushed, options, inherited: inherited)
+        let export = core.state.withLock { $0.export }
+        byteCount = export.byteCount
+        block = export.minimumBlock
+        isWritable = options.isWritable && !export.abilities.contains(.readOnly)
+    }
+
+    deinit { core.end() }
+
+    /// What the server says of its export.
+    public var export: NBDExport { core.state.withLock { $0.export } }
+
+    /// Figures for who looks after it.
+    public struct Figures: Sendable {
+        /// Whether there is a connection.
+        public let isConnected: Bool
+        /// Connections in use now.
+        public let connections: Int
+        /// How often the connections were made anew.
+        public let reconnections: UInt64
+        /// Writes that were made again after that.
+        public let repeatedWrites: UInt64
+        /// Bytes that the server may lose, with what it takes to note them.
+        public let unflushedBytes: UInt64
+    }
+
+    /// How it stands at the moment.
+    public var figures: Figures {
+        core.state.withLock { state in
+            Figures(
+                isConnected: state.phase == .up, connections: state.all.count,
+                reconnections: state.reconnections, repeatedWrites: state.repetitions,
+                unflushedBytes: core.notes.tail &- core.notes.head)
+        }
+    }
+
+    // MARK: Reading
+
+    /// Fills the buffer.
+    public func read(at offset: UInt64, into buffer: inout MutableRawSpan) throws(BlockDeviceError) {
+        let length = UInt64(buffer.byteCount)
+        try checkRange(offset, length, .read)
+        guard length > 0 else { return }
+        do throws(Errno) {
+            guard !isAligned(offset, length) else { return try readWhole(at: offset, into: &buffer) }
+            let start = offset & ~(block - 1)
+            let end = (offset + length + block - 1) & ~(block - 1)
+            let whole = AlignedBuffer(byteCount: Int(end - start))
+            var bytes = whole.mutableBytes
+            try readWhole(at: start, into: &bytes)
+            let first = Int(offset - start)
+            buffer.copyBytes(from: whole.bytes(first..<(first + buffer.byteCount)))
+        } catch {
+            throw .io(error, offset: offset, length: Int(length), operation: .read)
+        }
+    }
+
+    private func isAligned(_ offset: UInt64, _ length: UInt64) -> Bool { (offset | length) & (block - 1) == 0 }
+
+    private func readWhole(at offset: UInt64, into buffer: inout MutableRawSpan) throws(Errno) {
+        var done = 0
+        while done < buffer.byteCount {
+            guard let lease = try core.take() else { return }
+            let count = min(buffer.byteCount - done, Int(lease.export.maximumBlock))
+            var part = buffer._mutatingExtracting(done..<(done + count))
+            do throws(NBDFailure) {
+                try lease.connection.read(at: offset + UInt64(done), into: &part)
+                core.give(lease)
+                done += count
+            } catch {
+                try core.give(lease, error)
+            }
+        }
+    }
+
+    // MARK: Writing
+
+    /// Writes the buffers one after another.
+    public func write(at offset: UInt64, _ buffers: [BufferSlice]) throws(BlockDeviceError) {
+        try checkWritable()
+        let length = try checkedLength(at: offset, buffers)
+        guard length > 0 else { return }
+        do throws(Errno) {
+            guard !isAligned(offset, length) else { return try writeWhole(at: offset, buffers, length) }
+            try partial.withLock { _ throws(Errno) in
+                let start = offset & ~(block - 1)
+                let end = (offset + length + block - 1) & ~(block - 1)
+                let whole = AlignedBuffer(byteCount: Int(end - start))
+                var bytes = whole.mutableBytes
+                try readWhole(at: start, into: &bytes)
+                var target = Int(offset - start)
+                for buffer in buffers {
+                    whole.copyBytes(from: buffer.bytes, at: target)
+                    target += buffer.byteCount
+                }
+                try writeWhole(at: start, [BufferSlice(whole)], end - start)
+            }
+        } catch {
+            throw .io(error, offset: offset, length: Int(clamping: length), operation: .write)
+        }
+    }
+
+    private func writeWhole(at offset: UInt64, _ buffers: [BufferSlice], _ length: UInt64) throws(Errno) {
+        var queue = BufferQueue(buffers)
+        var done: UInt64 = 0
+        while done < length {
+            let limit = min(core.state.withLock { $0.export.maximumBlock }, UInt64(UnflushedWrites.longestData))
+            let count = min(length - done, limit)
+            try perform(
+                try core.note(.write, at: offset + done, byteCount: count, queue.take(Int(count))))
+            done += count
+        }
+    }
+
+    /// Sends what is noted until the server has it.
+    private func perform(_ note: UnflushedWrites.Record) throws(Errno) {
+        do throws(Errno) {
+            while let lease = try core.take(for: note) {
+                do throws(NBDFailure) {
+                    try core.send(note, on: lease.connection, lease.export)
+                    core.give(lease)
+                    break
+                } catch {
+                    try core.give(lease, error)
+                }
+            }
+            core.settle(note, hasFailed: false)
+        } catch {
+            core.settle(note, hasFailed: true)
+            throw error
+        }
+    }
+
+    /// Makes a range zero, by the server itself if it can.
+    public func writeZeros(at offset: UInt64, byteCount length: UInt64) throws(BlockDeviceError) {
+        try checkWritable()
+        try checkRange(offset, length, .write)
+        let isOurs = core.state.withLock { $0.export.abilities.contains(.zero) } && isAligned(offset, length)
+        guard isOurs else { return try writeZeroBuffers(at: offset, byteCount: length) }
+        do throws(Errno) {
+            var done: UInt64 = 0
+            while done < length {
+                let count = min(length - done, Self.longestZeros)
+                try perform(try core.note(.zero, at: offset + done, byteCount: count, []))
+                done += count
+            }
+        } catch {
+            throw .io(error, offset: offset, length: Int(clamping: length), operation: .write)
+        }
+    }
+
+    /// The protocol has 32 bits for a length, and a server may take long for much.
+    private static let longestZeros: UInt64 = 128 << 20
+
+    /// Returns when everything written before is durable at the server.
+    public func flush() throws(BlockDeviceError) {
+        guard isWritable else { return }
+        do throws(Errno) { try core.flush() } catch { throw .io(error, offset: 0, length: 0, operation: .flush) }
+    }
+
+    /// Says that a range isn't needed. Advice: a server that can't take it, or dies over it, hears it no more.
+    public func discard(at offset: UInt64, byteCount length: UInt64) throws(BlockDeviceError) {
+        try checkWritable()
+        try checkRange(offset, length, .discard)
+        var start = (offset + block - 1) & ~(block - 1)
+        let end = (offset + length) & ~(block - 1)
+        do throws(Errno) {
+            while start < end {
+                guard let lease = try core.take() else { return }
+                guard lease.export.abilities.contains(.trim) else { return core.give(lease) }
+                let count = min(end - start, Self.longestZeros)
+                do throws(NBDFailure) {
+                    try lease.connection.trim(at: start, byteCount: count)
+                    core.give(lease)
+                    start += count
+                } catch {
+                    try core.give(lease, error)
+                    return
+                }
+            }
+        } catch .notSupported {
+            return
+        } catch {
+            throw .io(error, offset: offset, length: Int(clamping: length), operation: .discard)
+        }
+    }
+}
