@@ -19,8 +19,14 @@ public protocol BlockDevice: AnyObject, Sendable {
     /// Writes the buffers one after another from `offset` on, gathered into as few system calls as possible.
     func write(at offset: UInt64, _ buffers: [BufferSlice]) throws(BlockDeviceError)
 
+    /// Writes several ranges, in any order or at once.
+    func write(_ extents: [BlockExtent]) throws(BlockDeviceError)
+
     /// Returns when everything written before is on the medium.
     func flush() throws(BlockDeviceError)
+
+    /// Writes when everything written before is on the medium, and returns when this is, too: what a disk calls PREFLUSH and FUA.
+    func writeAfterFlush(at offset: UInt64, _ buffer: BufferSlice) throws(BlockDeviceError)
 
     /// Says that the contents of a range are no longer needed; it reads as anything afterwards.
     func discard(at offset: UInt64, byteCount: UInt64) throws(BlockDeviceError)
@@ -32,7 +38,33 @@ public protocol BlockDevice: AnyObject, Sendable {
     func resize(to byteCount: UInt64) throws(BlockDeviceError)
 }
 
+/// Buffers that go one after another to a position of a device.
+public struct BlockExtent: Sendable {
+    /// The position in bytes.
+    public var offset: UInt64
+    /// What is written there.
+    public var buffers: [BufferSlice]
+
+    /// Buffers for a position.
+    public init(_ offset: UInt64, _ buffers: [BufferSlice]) {
+        self.offset = offset
+        self.buffers = buffers
+    }
+}
+
 extension BlockDevice {
+    /// One after another: the default for devices that are reached without waiting for anybody.
+    public func write(_ extents: [BlockExtent]) throws(BlockDeviceError) {
+        for extent in extents { try write(at: extent.offset, extent.buffers) }
+    }
+
+    /// Flush, write, flush: the default for devices that have no shorter way.
+    public func writeAfterFlush(at offset: UInt64, _ buffer: BufferSlice) throws(BlockDeviceError) {
+        try flush()
+        try write(at: offset, [buffer])
+        try flush()
+    }
+
     /// Does nothing: the default for devices that have nothing to gain.
     public func discard(at offset: UInt64, byteCount: UInt64) throws(BlockDeviceError) {
         try checkRange(offset, byteCount, .discard)

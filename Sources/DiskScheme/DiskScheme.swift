@@ -213,7 +213,12 @@ public final class DiskScheme: NodeScheme {
         let count = Int(min(UInt64(slice.byteCount), device.byteCount - offset))
         let start = slice.range.lowerBound
         do {
-            try device.write(at: offset, [BufferSlice(slice.buffer, start..<(start + count))])
+            let bytes = BufferSlice(slice.buffer, start..<(start + count))
+            if context.isAfterFlush {
+                try device.writeAfterFlush(at: offset, bytes)
+            } else {
+                try device.write(at: offset, [bytes])
+            }
         } catch { throw error.errno }
         return count
     }

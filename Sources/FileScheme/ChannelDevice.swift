@@ -44,6 +44,19 @@ public final class ChannelDevice: BlockDevice {
         }
     }
 
+    /// Writes all ranges with one wait.
+    public func write(_ extents: [BlockExtent]) throws(BlockDeviceError) {
+        guard let first = extents.first else { return }
+        try checkWritable()
+        var count: UInt64 = 0
+        for extent in extents { count &+= try checkedLength(at: extent.offset, extent.buffers) }
+        do throws(Errno) {
+            try file.write(extents.map { ($0.offset, $0.buffers) })
+        } catch {
+            throw .io(error, offset: first.offset, length: Int(clamping: count), operation: .write)
+        }
+    }
+
     /// Returns when everything written before is durable.
     public func flush() throws(BlockDeviceError) {
         host?.reached(.flushing)
@@ -52,6 +65,19 @@ public final class ChannelDevice: BlockDevice {
             try file.synchronize()
         } catch {
             throw .io(error, offset: 0, length: 0, operation: .flush)
+        }
+    }
+
+    /// One request instead of three: a commit waits for the disk's server twice, not four times.
+    public func writeAfterFlush(at offset: UInt64, _ buffer: BufferSlice) throws(BlockDeviceError) {
+        try checkWritable()
+        let count = Int(clamping: try checkedLength(at: offset, [buffer]))
+        host?.reached(.flushing)
+        defer { host?.reached(.flushed) }
+        do throws(Errno) {
+            try file.write(at: offset, [buffer], flags: .afterFlush)
+        } catch {
+            throw .io(error, offset: offset, length: count, operation: .write)
         }
     }
 

@@ -65,6 +65,8 @@ public protocol FuseBackend: AnyObject, Sendable {
     func giveReceiveBuffer(_ buffer: FuseReceiveBuffer)
     /// The reply to this request has been written, or could not be: nothing about it needs to be remembered.
     func didReply(_ request: FuseRequest)
+    /// The thread that reads requests found none, and is going to sleep.
+    func willIdle()
     /// The caller of this request was interrupted by a signal.
     func interrupt(unique: UInt64)
 
@@ -188,6 +190,8 @@ extension FuseBackend {
     public func giveReceiveBuffer(_ buffer: FuseReceiveBuffer) {}
     /// Nothing is remembered.
     public func didReply(_ request: FuseRequest) {}
+    /// Nothing was put off.
+    public func willIdle() {}
     /// Operations can't be interrupted.
     public func interrupt(unique: UInt64) {}
 }

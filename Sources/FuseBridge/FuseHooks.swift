@@ -29,7 +29,7 @@ func readHook(
         unsafe UnsafeMutableRawBufferPointer(start: buffer, count: byteCount).copyBytes(from: fed)
         return fed.count
     }
-    let count = unsafe read(descriptor, buffer, byteCount)
+    let count = unsafe session.nextRequest(descriptor, buffer, byteCount)
     if count >= MemoryLayout<fuse_in_header>.size,
         unsafe buffer.load(fromByteOffset: 4, as: UInt32.self) == FUSE_INIT.rawValue
     {

@@ -46,6 +46,8 @@ public final class FuseSession: @unchecked Sendable {
     let isTakingOver = Atomic<Bool>(false)
     /// The next reply is INIT's.
     let isInitializing = Atomic<Bool>(false)
+    /// Of the thread that reads.
+    private let spin = Locked(IdleSpin())
     private let sessionAddress = Atomic<UInt>(0)
 
     /// A session over the descriptor of a mounted /dev/fuse.
@@ -100,6 +102,7 @@ public final class FuseSession: @unchecked Sendable {
     /// - Throws: the errno of a thread that couldn't be started.
     public func run() throws(Errno) {
         if options.locksMemory { lockMemory() }
+        _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
         takeOver()
         try workers.run(self)
     }
@@ -131,6 +134,35 @@ public final class FuseSession: @unchecked Sendable {
     /// Called on a thread that is inside an operation, before it waits for long: another thread reads requests meanwhile.
     public static func willBlock() {
         unsafe FuseWorker.current?.passOnReading()
+    }
+
+    /// Reads the next request (read(2)): looks for it for a while, then sleeps until there is one. -1 and `errno` as read(2).
+    @unsafe
+    func nextRequest(_ descriptor: Int32, _ buffer: UnsafeMutableRawPointer, _ byteCount: Int) -> Int {
+        var count = unsafe read(descriptor, buffer, byteCount)
+        if count >= 0 || errno != EAGAIN { return count }
+        // While another thread waits for a server, this one would only be in that one's way.
+        if workers.readerIsAlone {
+            let isHere = spin.withLock { spin in
+                spin.run {
+                    count = unsafe read(descriptor, buffer, byteCount)
+                    return count >= 0 || errno != EAGAIN
+                }
+            }
+            if isHere { return count }
+        }
+        backend.willIdle()
+        while true {
+            let start = Clock.monotonicNanoseconds()
+            var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            _ = unsafe poll(&entry, 1, -1)
+            let time = Clock.monotonicNanoseconds() &- start
+            count = unsafe read(descriptor, buffer, byteCount)
+            if count >= 0 || errno != EAGAIN {
+                spin.withLock { $0.slept(time) }
+                return count
+            }
+        }
     }
 
     /// Locked memory can't be dropped while the kernel copies into or out of it; unlocked pages of a dying process fail that copy.

@@ -72,6 +72,9 @@ final class FuseWorkers: Sendable {
         }
     }
 
+    /// Nobody but the thread that reads has anything to do.
+    var readerIsAlone: Bool { state.withLock { $0.count - $0.idle.count <= 1 } }
+
     /// Waits until this thread is to read. False: the session has ended.
     ///
     /// - Parameter orIdle: called before it waits.
@@ -169,8 +172,10 @@ final class FuseWorker: @unchecked Sendable {
     }
 
     private func waitForReading() -> Bool {
-        if session.workers.becomeReader(self, orIdle: { returnBuffer() }) { return true }
-        return false
+        session.workers.becomeReader(self) {
+            returnBuffer()
+            session.backend.willIdle()
+        }
     }
 
     /// Another thread reads while this one waits.

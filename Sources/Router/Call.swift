@@ -97,6 +97,18 @@ extension SchemeRoute {
         return try submit(&slot, call, payload: payload, Waiter.current, take)
     }
 
+    /// Asks the server for something whose answer nobody waits for; a server that sleeps isn't woken for it (`wakeServer`).
+    ///
+    /// - Throws: ENODEV if the scheme is offline.
+    public func post(_ call: Call) throws(Errno) {
+        let slot = try reserve(call)
+        client.submit(slot, call.entry, call.arguments, cookie: call.unique, quietly: true)
+        if availability.load(ordering: .sequentiallyConsistent) == .offline { failHeld() }
+    }
+
+    /// Wakes the server if it sleeps although something was posted.
+    public func wakeServer() { client.wakeServer() }
+
     /// Whether a resent request is known here.
     public func knows(_ unique: UInt64) -> Bool { orphans.count > 0 && orphans.contains(unique) }
 
@@ -109,12 +121,14 @@ extension SchemeRoute {
         let mayBlock = description.hasEvents && (Opcode(rawValue: entry.opcode)?.properties.mayBlock ?? false)
         if mayBlock { blocking.withLock { [slot] in $0[call.unique] = slot } }
         defer { if mayBlock { blocking.withLock { _ = $0.removeValue(forKey: call.unique) } } }
+        let ticket = noteSubmission(entry, call.arguments)
         exchange.expect(slot.tag, waiter)
         client.submit(slot, entry, call.arguments, payload: payload, cookie: call.unique)
         // The supervisor gave up between the look at the scheme and now: nobody else will end this request.
         if availability.load(ordering: .sequentiallyConsistent) == .offline { failHeld() }
         let completion = exchange.wait(waiter)
         if let errno = completion.errno {
+            noteFailure(ticket)
             keepUntilReplied(completion.tag, completion.opcode, waiter)
             throw Errno(rawValue: errno)
         }
@@ -123,6 +137,7 @@ extension SchemeRoute {
             entry: entry, result: completion.result, value0: completion.value0, value1: completion.value1,
             sequence: completion.sequence, reply: client.reply(completion))
         defer { keepUntilReplied(completion.tag, completion.opcode, waiter) }
+        noteAnswer(ticket, answer)
         if completion.sequence != 0 { boundLog() }
         return try take(answer)
     }

@@ -27,7 +27,7 @@ final class Exchange: Sendable {
     }
 
     /// How long a thread waits before it lets another one read requests: longer than a request that is answered from memory.
-    static let patience: UInt64 = 150_000
+    static let patience: UInt64 = 400_000
 
     let client: ChannelClient
     let state: Locked<State>

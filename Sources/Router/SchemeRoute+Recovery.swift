@@ -41,6 +41,7 @@ extension SchemeRoute {
     public func serverDied(wasKilled: Bool = false) {
         timeline.serverDied()
         noteDeath(wasKilled: wasKilled)
+        forgetAnswers()
         incarnation.store(0, ordering: .sequentiallyConsistent)
         client.holdBack()
         exchange.pause()

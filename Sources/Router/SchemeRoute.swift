@@ -71,6 +71,9 @@ public final class SchemeRoute: Sendable {
     let isCommitting = CommitGate()
     /// Requests of a dead router that the kernel may hand out again: unique number to record.
     let orphans: Orphans
+    /// What need not be asked again; nothing as long as changes of a dead router may be under way.
+    private let memory = Locked(AnswerMemory())
+    private let remembers: Atomic<Bool>
     /// What recoveries did.
     public let timeline = RecoveryLog()
     private let hasEnded = Atomic<Bool>(false)
@@ -95,6 +98,7 @@ public final class SchemeRoute: Sendable {
         self.client = client
         self.faults = faults
         self.points = points
+        remembers = Atomic(!isAdopted)
         handles = HandleTable(client)
         let orphans = Orphans(client, isAdopted: isAdopted, faults)
         self.orphans = orphans
@@ -166,6 +170,42 @@ public final class SchemeRoute: Sendable {
 
     /// All open files that somebody polls: a new router can't know what happened to them meanwhile.
     public var wakeHandles: [UInt64] { handles.records().map(\.wakeHandle).filter { $0 != 0 } }
+
+    // MARK: What is known
+
+    /// A directory's attributes, if an earlier answer said them.
+    public func knownAttributes(_ node: UInt64) -> NodeAttributes? { memory.withLock { $0.attributes(node) } }
+
+    /// Whether an earlier answer said that the node is gone.
+    public func isKnownGone(_ node: UInt64) -> Bool { memory.withLock { $0.isGone(node) } }
+
+    /// Whether an earlier answer said that the file has no capabilities.
+    public func isKnownIncapable(_ node: UInt64) -> Bool { memory.withLock { $0.hasNoCapability(node) } }
+
+    /// Before the request is submitted.
+    func noteSubmission(_ entry: SubmissionEntry, _ arguments: RequestArguments) -> AnswerMemory.Ticket? {
+        if !remembers.load(ordering: .relaxed) {
+            guard client.fill.inFlight == 0 else { return nil }
+            remembers.store(true, ordering: .relaxed)
+        }
+        return memory.withLock { $0.begin(entry, arguments) }
+    }
+
+    /// When it is answered.
+    func noteAnswer(_ ticket: AnswerMemory.Ticket?, _ answer: borrowing Answer) {
+        guard let ticket else { return }
+        let (reply, value) = (answer.reply, answer.value0)
+        memory.withLock { $0.answered(ticket, reply, value0: value) }
+    }
+
+    /// When it failed.
+    func noteFailure(_ ticket: AnswerMemory.Ticket?) {
+        guard let ticket else { return }
+        memory.withLock { $0.failed(ticket) }
+    }
+
+    /// What was known needn't be what the next server says.
+    func forgetAnswers() { memory.withLock { $0.forget() } }
 
     /// Asks the server to end a request early, if it is one that may wait for long.
     public func interrupt(_ unique: UInt64) -> Bool {

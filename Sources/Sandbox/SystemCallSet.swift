@@ -139,6 +139,9 @@ extension SystemCallSet {
         result.append(SystemCallRule(SYS_mprotect, where: isNotExecutable(2)))
         result.append(
             SystemCallRule(SYS_clone, where: .init(argument: 0, mask: thread | namespaces, value: thread)))
+        // Which processors the calling thread itself may use.
+        result.append(
+            SystemCallRule(SYS_sched_setaffinity, where: .init(argument: 0, mask: .max, value: 0)))
         // The name of a thread: PR_SET_NAME, PR_SET_VMA (the C library names its mappings).
         result.append(SystemCallRule(SYS_prctl, where: .init(argument: 0, mask: .max, value: UInt32(PR_SET_NAME))))
         return result

@@ -31,6 +31,8 @@ public struct CallContext {
     public let killPrivileges: Bool
     /// A page that the kernel reads for its cache or writes back from it, not the caller.
     public let isFromCache: Bool
+    /// A write to a disk: to be done when everything written before is on the medium, and answered when this is, too.
+    public let isAfterFlush: Bool
 
     /// Set by a scheme with durable state when the call changed something: the number of the change, taken at the moment when it
     /// was applied. The request is then kept by the client until `SchemeHost.reportCommitted` has reached it.
@@ -42,6 +44,8 @@ public struct CallContext {
     public var openedAfter: UInt64 = 0
     /// What the kernel may do with an opened file: set by open and create.
     public var opened: OpenedFlags = []
+    /// Set when a call removed a node for good, name and all: its number. Nobody needs to ask for it any more.
+    public var removedNode: UInt64 = 0
     /// `NodeScheme.answered` is to be called when the answer is posted.
     public var tellsWhenAnswered = false
     /// Nodes whose waiting calls should be tried again.
@@ -84,6 +88,7 @@ public struct CallContext {
         replaySequence = request.isReplay ? request.arguments.sequence : 0
         killPrivileges = request.entry.flags.contains(.killPrivileges)
         isFromCache = request.entry.flags.contains(.fromCache)
+        isAfterFlush = request.entry.flags.contains(.afterFlush)
         sequence = 0
     }
 
@@ -105,6 +110,7 @@ public struct CallContext {
         isResubmitted = false
         replaySequence = 0
         killPrivileges = false
+        isAfterFlush = false
         isFromCache = false
         sequence = 0
     }

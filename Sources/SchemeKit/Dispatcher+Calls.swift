@@ -10,7 +10,7 @@ extension Dispatcher {
         case .ping, .cancel, .commit, .hello, .adoptHandle, .replayFinished:
             try performControl(taken, &context)
         case .lookup, .symlink, .mknod, .mkdir, .unlink, .rmdir, .rename, .link, .create, .tmpfile:
-            try performNaming(taken, scratch, &context)
+            tellDirectory(taken, try performNaming(taken, scratch, &context), &context)
         case .setxattr, .getxattr, .listxattr, .removexattr:
             try performExtendedAttribute(taken, scratch, &context)
         case .openat, .unlinkat, .frename, .flink, .dup, .fpath, .getdents, .fstat, .fsize, .ftruncate, .futimens,
@@ -92,7 +92,22 @@ extension Dispatcher {
                     parent, mode: mode, umask: umask, handle: request.entry.handle, flags: words.flags, &context))
         default: throw .noFunction
         }
-        return Outcome()
+        return Outcome(value0: context.removedNode)
+    }
+
+    /// Adds what the change made of the directory, if the client wants to know and there is room.
+    private func tellDirectory(_ taken: Taken, _ outcome: Outcome, _ context: inout CallContext) -> Outcome {
+        let request = taken.request
+        guard request.entry.flags.contains(.tellsDirectory), !request.isReplay else { return outcome }
+        let directory = request.opcode == .link ? request.arguments.word0 : request.entry.node
+        guard let attributes = try? scheme.attributes(directory, handle: 0, &context) else { return outcome }
+        var room = taken.server.replyRoom(request)
+        guard room.byteCount - outcome.replyBytes >= DirectoryState.byteCount else { return outcome }
+        var rest = room._mutatingExtracting(droppingFirst: outcome.replyBytes)
+        DirectoryState(attributes).encode(into: &rest)
+        var outcome = outcome
+        outcome.replyBytes += DirectoryState.byteCount
+        return outcome
     }
 
     private func performNode(_ taken: Taken, _ context: inout CallContext) throws(Errno) -> Outcome {

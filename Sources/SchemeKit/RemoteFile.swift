@@ -97,46 +97,45 @@ public final class RemoteFile: Sendable {
                 slots.append((slot, count))
                 done += count
             }
-            try finishWrites(slots)
+            try finishWrites(&slots)
         }
     }
 
     /// Writes slices one after another from an offset on, gathered into as few requests as possible, several in flight at once.
-    public func write(at offset: UInt64, _ slices: [BufferSlice]) throws(Errno) {
+    ///
+    /// - Parameter flags: of each request.
+    public func write(at offset: UInt64, _ slices: [BufferSlice], flags: SubmissionFlags = []) throws(Errno) {
+        try write([(offset, slices)], flags: flags)
+    }
+
+    /// The same for several ranges: the requests of all are in flight together.
+    public func write(
+        _ extents: [(offset: UInt64, slices: [BufferSlice])], flags: SubmissionFlags = []
+    ) throws(Errno) {
         let node = try client.node(handle)
         let channel = client.channel
-        var next = 0
-        var skip = 0
-        var position = offset
-        while next < slices.count {
-            var slots: [(slot: RequestSlot, count: Int)] = []
-            while next < slices.count, slots.count < Self.depth {
-                var count = -skip
-                for slice in slices[next...] {
-                    count += slice.byteCount
-                    if count >= ProtocolLimits.maximumTransferBytes { break }
+        var slots: [(slot: RequestSlot, count: Int)] = []
+        // After an error: what is in flight must be waited for all the same.
+        defer { try? finishWrites(&slots) }
+        for extent in extents {
+            var rest = SliceCursor(extent.slices)
+            var position = extent.offset
+            while case let count = rest.count(atMost: ProtocolLimits.maximumTransferBytes), count > 0 {
+                if slots.count == Self.depth { try finishWrites(&slots) }
+                var slot = try reserveAnother(payloadBytes: count, replyBytes: 0, isFirst: slots.isEmpty)
+                if slot == nil {
+                    try finishWrites(&slots)
+                    slot = try reserveAnother(payloadBytes: count, replyBytes: 0, isFirst: true)
                 }
-                count = min(count, ProtocolLimits.maximumTransferBytes)
-                if count == 0 { next += 1; skip = 0; continue }
-                guard let slot = try reserveAnother(payloadBytes: count, replyBytes: 0, isFirst: slots.isEmpty) else {
-                    break
-                }
+                guard let slot else { throw .noBufferSpace }
                 var payload = channel.payload(slot)
-                var filled = 0
-                while filled < count {
-                    let slice = slices[next]
-                    let part = min(slice.byteCount - skip, count - filled)
-                    payload.copyBytes(from: slice.bytes.extracting(skip..<(skip + part)), at: filled)
-                    filled += part
-                    skip += part
-                    if skip == slice.byteCount { next += 1; skip = 0 }
-                }
-                begin(slot, node, position, count)
+                rest.take(count, into: &payload)
+                begin(slot, node, position, count, flags)
                 slots.append((slot, count))
                 position &+= UInt64(count)
             }
-            try finishWrites(slots)
         }
+        try finishWrites(&slots)
     }
 
     /// Makes everything written before durable.
@@ -153,7 +152,7 @@ public final class RemoteFile: Sendable {
     }
 
     /// Requests of one call that are in flight at once: enough to keep both sides busy.
-    private static let depth = 4
+    private static let depth = 8
 
     private func simple(
         _ entry: SubmissionEntry, _ arguments: RequestArguments = RequestArguments()
@@ -172,12 +171,16 @@ public final class RemoteFile: Sendable {
             : client.channel.reserve(payloadBytes: payloadBytes, replyBytes: replyBytes)
     }
 
-    private func begin(_ slot: RequestSlot, _ node: UInt64, _ offset: UInt64, _ count: Int) {
+    private func begin(
+        _ slot: RequestSlot, _ node: UInt64, _ offset: UInt64, _ count: Int, _ flags: SubmissionFlags = []
+    ) {
         client.begin(
-            slot, SubmissionEntry(.write, node: node, handle: handle, offset: offset), payload: 0..<count)
+            slot, SubmissionEntry(.write, flags: flags, node: node, handle: handle, offset: offset), payload: 0..<count)
     }
 
-    private func finishWrites(_ slots: [(slot: RequestSlot, count: Int)]) throws(Errno) {
+    /// Waits for all, and empties the list, however they end.
+    private func finishWrites(_ slots: inout [(slot: RequestSlot, count: Int)]) throws(Errno) {
+        defer { slots.removeAll(keepingCapacity: true) }
         var failure: Errno?
         for (slot, count) in slots {
             let completion = client.finish(slot)
@@ -189,5 +192,40 @@ public final class RemoteFile: Sendable {
             client.channel.release(completion)
         }
         if let failure { throw failure }
+    }
+}
+
+/// What is left of slices that are written in parts.
+private struct SliceCursor {
+    private let slices: [BufferSlice]
+    private var next = 0
+    private var skip = 0
+
+    init(_ slices: [BufferSlice]) { self.slices = slices }
+
+    /// How many bytes are left, `limit` at most.
+    func count(atMost limit: Int) -> Int {
+        var count = -skip
+        for slice in slices[next...] {
+            count += slice.byteCount
+            if count >= limit { return limit }
+        }
+        return max(count, 0)
+    }
+
+    /// Copies the next bytes.
+    mutating func take(_ count: Int, into target: inout MutableRawSpan) {
+        var filled = 0
+        while filled < count, next < slices.count {
+            let slice = slices[next]
+            let part = min(slice.byteCount - skip, count - filled)
+            target.copyBytes(from: slice.bytes.extracting(skip..<(skip + part)), at: filled)
+            filled += part
+            skip += part
+            if skip == slice.byteCount {
+                next += 1
+                skip = 0
+            }
+        }
     }
 }

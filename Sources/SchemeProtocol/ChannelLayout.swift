@@ -6,6 +6,7 @@
 //     | header        one page             |        | header        one page             |
 //     |   0  magic, version, geometry      |        |   0  magic, version, geometry      |
 //     | 128  submission tail  (futex)      |        | 128  completion tail  (futex)      |
+//     | 132  processor of the client       |        |                                    |
 //     | 192  completion head               |        | 192  submission head               |
 //     | 196  event head                    |        | 196  event tail                    |
 //     | 256  client state: awake, asleep   |        | 256  server state: awake, asleep   |
@@ -123,6 +124,8 @@ public struct ChannelLayout: Sendable, Equatable {
     // The request memory's header.
     /// The position up to which requests were submitted; the word a server sleeps on.
     public static let submissionTailOffset = 128
+    /// Where the client submitted last: the number of the processor, plus one; 0 if it doesn't say. A hint.
+    public static let clientProcessorOffset = 132
     /// The position up to which completions were taken.
     public static let completionHeadOffset = 192
     /// The position up to which events were taken.

@@ -76,7 +76,7 @@ extension Opcode {
         case .symlink: row("", "SYMLINK", "n p=name,target w1=bytes of name -> attr", false, true, false)
         case .mknod: row("", "MKNOD", "n p=name w0 mode|umask<<32 w1 device -> attr", false, true, false)
         case .mkdir: row("", "MKDIR", "n p=name w0 mode|umask<<32 -> attr", false, true, false)
-        case .unlink: row("", "UNLINK", "n p=name", false, true, false)
+        case .unlink: row("", "UNLINK", "n p=name -> v0 node that is gone, 0 if none is", false, true, false)
         case .rmdir: row("", "RMDIR", "n p=name", false, true, false)
         case .rename: row("", "RENAME2", "n p=name,new name w0 new parent w1=bytes of name f=flags", false, true, false)
         case .link: row("", "LINK", "n w0 new parent p=name -> attr", false, true, false)

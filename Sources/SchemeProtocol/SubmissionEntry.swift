@@ -14,6 +14,10 @@ public struct SubmissionFlags: OptionSet, Sendable {
     public static let killPrivileges = SubmissionFlags(rawValue: 1 << 3)
     /// The kernel writes back cached pages: the handle may be any of the node's, the caller isn't the writer.
     public static let fromCache = SubmissionFlags(rawValue: 1 << 5)
+    /// A write to a disk: done when everything written before is on the medium, answered when this is, too (PREFLUSH and FUA).
+    public static let afterFlush = SubmissionFlags(rawValue: 1 << 6)
+    /// The client wants to know what a change of names made of the directory: `DirectoryState` may follow in the reply.
+    public static let tellsDirectory = SubmissionFlags(rawValue: 1 << 7)
 }
 
 /// The first 64 bytes of a request record: what is asked, of what, by whom and when.

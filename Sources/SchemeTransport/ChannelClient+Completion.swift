@@ -35,9 +35,6 @@ extension ChannelClient {
         completion.withLockIfAvailable { side in
             let count = drain(&side, limit, body)
             if count > 0 { return count }
-            if spinNanoseconds > 0, side.sleeper.spin(head: side.head, nanoseconds: spinNanoseconds) {
-                return drain(&side, limit, body)
-            }
             isSleeping.store(true, ordering: .sequentiallyConsistent)
             if isWoken.exchange(false, ordering: .sequentiallyConsistent) == false {
                 side.sleeper.sleep(head: side.head, nanoseconds: nanoseconds)

@@ -218,11 +218,12 @@ extension ChannelClient {
     ///   - cookie: the number by which the caller knows the request.
     ///   - inRecovery: goes to the new incarnation although others are held back.
     ///   - inlined: the payload lies in the record although the slot has pages.
+    ///   - quietly: a server that sleeps is left asleep: the next request wakes it, or `wakeServer`.
     public func submit(
         _ slot: RequestSlot, _ entry: SubmissionEntry, _ arguments: RequestArguments = RequestArguments(),
         payload: Range<Int> = 0..<0, cookie: UInt64 = 0,
         notes: (UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0),
-        inRecovery: Bool = false, inlined: Bool = false
+        inRecovery: Bool = false, inlined: Bool = false, quietly: Bool = false
     ) {
         var entry = entry
         entry.generation = slot.generation
@@ -257,10 +258,14 @@ extension ChannelClient {
                 side.held.append(slot.tag)
             } else {
                 side.publish(slot.tag)
-                side.ringer.ring()
+                request.store32(ChannelLayout.clientProcessorOffset, Processors.current.map { $0 &+ 1 } ?? 0)
+                if !quietly { side.ringer.ring() }
             }
         }
     }
+
+    /// Wakes the server if it sleeps although there is something to do: after requests that were submitted quietly.
+    public func wakeServer() { submission.withLock { $0.ringer.ring() } }
 
     /// Gives back a reserved slot that isn't submitted.
     public func abandon(_ slot: RequestSlot) {

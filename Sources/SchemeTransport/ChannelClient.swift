@@ -33,8 +33,6 @@ public final class ChannelClient: @unchecked Sendable {
     public let serverBell: SharedDescriptor?
     /// What we poll, if we poll.
     public let clientBell: SharedDescriptor?
-    /// How long to spin before sleeping, in nanoseconds. 0, the default, is right for machines with few processors.
-    public let spinNanoseconds: UInt64
 
     let submission: Locked<SubmissionSide>
     let completion: Locked<CompletionSide>
@@ -51,7 +49,7 @@ public final class ChannelClient: @unchecked Sendable {
     /// - Parameters:
     ///   - bells: with event descriptors, for sides that wait in poll.
     public init(
-        _ geometry: ChannelGeometry, name: String, bells: Bool = false, spinNanoseconds: UInt64 = 0
+        _ geometry: ChannelGeometry, name: String, bells: Bool = false
     ) throws(ChannelError) {
         let layout = ChannelLayout(geometry)
         let requestFile = try system("memfd_create") { () throws(Errno) in
@@ -83,7 +81,6 @@ public final class ChannelClient: @unchecked Sendable {
         replyDescriptor = replyFile
         self.serverBell = serverBell
         self.clientBell = clientBell
-        self.spinNanoseconds = spinNanoseconds
         submission = Locked(SubmissionSide(layout, request, reply, serverBell))
         completion = Locked(CompletionSide(request, reply))
         submission.withLock { $0.free = (0..<UInt32(geometry.recordCount)).reversed() }
@@ -100,8 +97,7 @@ public final class ChannelClient: @unchecked Sendable {
     ///   - oldRequest: the request memory of the dead client; the client must be wholly dead.
     public init(
         adopting oldRequest: SharedDescriptor, reply replyFile: SharedDescriptor, geometry: ChannelGeometry,
-        name: String, serverBell: SharedDescriptor? = nil, clientBell: SharedDescriptor? = nil,
-        spinNanoseconds: UInt64 = 0
+        name: String, serverBell: SharedDescriptor? = nil, clientBell: SharedDescriptor? = nil
     ) throws(ChannelError) {
         let layout = ChannelLayout(geometry)
         try ChannelHeader.verify(oldRequest, layout.requestMemoryBytes)
@@ -129,7 +125,6 @@ public final class ChannelClient: @unchecked Sendable {
         replyDescriptor = replyFile
         self.serverBell = serverBell
         self.clientBell = clientBell
-        self.spinNanoseconds = spinNanoseconds
         submission = Locked(side)
         completion = Locked(CompletionSide(request, reply))
         Sleeper(

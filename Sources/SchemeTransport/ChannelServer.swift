@@ -21,8 +21,6 @@ public final class ChannelServer: @unchecked Sendable {
     let reply: SharedMapping
     /// What we poll, if we poll.
     public let serverBell: SharedDescriptor?
-    /// How long to spin before sleeping, in nanoseconds.
-    public let spinNanoseconds: UInt64
     /// The payload area as a buffer for block devices.
     public let payloadBuffer: AlignedBuffer
     private let taking: Locked<TakingSide>
@@ -41,7 +39,7 @@ public final class ChannelServer: @unchecked Sendable {
     public init(
         number: UInt32 = 0, geometry: ChannelGeometry, request requestFile: SharedDescriptor,
         reply replyFile: SharedDescriptor, incarnation: UInt32, serverBell: SharedDescriptor? = nil,
-        clientBell: SharedDescriptor? = nil, spinNanoseconds: UInt64 = 0
+        clientBell: SharedDescriptor? = nil
     ) throws(ChannelError) {
         let layout = ChannelLayout(geometry)
         try ChannelHeader.verify(requestFile, layout.requestMemoryBytes, required: .futureWrite)
@@ -60,7 +58,6 @@ public final class ChannelServer: @unchecked Sendable {
         self.request = request
         self.reply = reply
         self.serverBell = serverBell
-        self.spinNanoseconds = spinNanoseconds
         payloadBuffer = request.buffer(layout.payloadArea, count: geometry.payloadBytes)
         let sleeper = Sleeper(
             own: reply, stateOffset: ChannelLayout.serverStateOffset, peer: request,
@@ -188,11 +185,18 @@ public final class ChannelServer: @unchecked Sendable {
     /// - Returns: false if the server stops.
     public func lead(worker: Int, _ body: (IncomingRequest) -> Bool) -> Bool {
         taking.withLock { side in
+            var turn: UInt64?
             while true {
                 if isStopping.load(ordering: .acquiring) { return false }
                 if let request = take(&side, worker) {
+                    if turn == nil { turn = request.takenAt }
                     if !body(request) { return true }
                 } else {
+                    if let start = turn.take(), side.companions.indices.contains(worker) {
+                        side.companions[worker].finishedTurn(
+                            Clock.monotonicNanoseconds() &- start,
+                            client: request.load32(ChannelLayout.clientProcessorOffset))
+                    }
                     rest(&side)
                 }
             }
@@ -214,7 +218,6 @@ public final class ChannelServer: @unchecked Sendable {
     }
 
     private func rest(_ side: inout TakingSide) {
-        if spinNanoseconds > 0, side.sleeper.spin(head: side.head, nanoseconds: spinNanoseconds) { return }
         isSleeping.store(true, ordering: .sequentiallyConsistent)
         if isReplacing.load(ordering: .sequentiallyConsistent) || isStopping.load(ordering: .sequentiallyConsistent) {
             isSleeping.store(false, ordering: .sequentiallyConsistent)
@@ -346,6 +349,8 @@ private struct TakingSide {
     let sleeper: Sleeper
     var head: UInt32
     var hasBegun = false
+    /// By worker.
+    var companions = [Companion](repeating: Companion(), count: ProtocolLimits.maximumWorkers)
 }
 
 /// What answering threads share.

@@ -66,18 +66,6 @@ struct Sleeper {
         own.store32Releasing(stateOffset, count << 2)
     }
 
-    /// Spins for at most `nanoseconds` until the tail isn't `head`.
-    func spin(head: UInt32, nanoseconds: UInt64) -> Bool {
-        let end = Clock.monotonicNanoseconds() &+ nanoseconds
-        repeat {
-            for _ in 0..<64 {
-                if peer.load32Acquiring(tailOffset) != head { return true }
-                spinHint()
-            }
-        } while Clock.monotonicNanoseconds() < end
-        return false
-    }
-
     /// Announces a poll on the event descriptor. False if there is something to do: don't poll.
     func prepareToPoll(head: UInt32) -> Bool {
         _ = begin(.onEvent)

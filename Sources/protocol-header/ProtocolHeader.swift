@@ -144,6 +144,8 @@ enum ProtocolHeader {
             ("SB_FLAG_RESUBMITTED", "\(SubmissionFlags.resubmitted.rawValue)"),
             ("SB_FLAG_KILL_PRIVILEGES", "\(SubmissionFlags.killPrivileges.rawValue)"),
             ("SB_FLAG_FROM_CACHE", "\(SubmissionFlags.fromCache.rawValue)"),
+            ("SB_FLAG_AFTER_FLUSH", "\(SubmissionFlags.afterFlush.rawValue)"),
+            ("SB_FLAG_TELLS_DIRECTORY", "\(SubmissionFlags.tellsDirectory.rawValue)"),
         ]
     }
 

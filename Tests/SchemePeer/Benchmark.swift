@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import Platform
 import SchemeKit
@@ -9,30 +8,27 @@ import SchemeTransport
 enum Benchmark {
     static func run(_ which: String?) throws {
         for place in ["same", "cross"] where which == nil || which == "both" || which == place {
-            for spin in [UInt64(0), 20_000] {
-                if place == "same", spin > 0 { continue }
-                try measure(place, spin)
-            }
+            try measure(place)
         }
     }
 
-    private static func pin(_ processor: Int32) { _ = clinux_pin_to_processor(processor) }
+    private static func pin(_ processor: UInt32) { _ = Processors.keepThread(on: processor) }
 
     /// The other process.
     static func serve(_ arguments: ArraySlice<String>) throws {
         pin(arguments.first == "same" ? 0 : 1)
         let server = try ChannelServer(
             geometry: .small, request: SharedDescriptor(adopting: 3), reply: SharedDescriptor(adopting: 4),
-            incarnation: 1, spinNanoseconds: UInt64(arguments.last ?? "0") ?? 0)
+            incarnation: 1)
         _ = server.begin(epoch: 0)
         ChannelWorker(server, Dispatcher(EchoScheme()), worker: 0).run()
     }
 
-    private static func measure(_ place: String, _ spin: UInt64) throws {
-        let channel = try ChannelClient(.small, name: "bench", spinNanoseconds: spin)
+    private static func measure(_ place: String) throws {
+        let channel = try ChannelClient(.small, name: "bench")
         let program = try SystemCall.openPath("/proc/self/exe")
         let plan = ProcessPlan(
-            executable: program.rawValue, arguments: ["scheme-peer", "bench-server", place, String(spin)],
+            executable: program.rawValue, arguments: ["scheme-peer", "bench-server", place],
             environment: [],
             descriptors: [0, 1, 2, channel.requestDescriptor.rawValue, channel.replyDescriptor.rawValue])
         let child = try plan.run()
@@ -61,7 +57,7 @@ enum Benchmark {
             }
             times.sort()
             print(
-                "\(place) core, \(spin > 0 ? "spinning" : "futex"), \(name): p50 \(times[times.count / 2]) ns, "
+                "\(place) core, \(name): p50 \(times[times.count / 2]) ns, "
                     + "p99 \(times[times.count * 99 / 100]) ns")
         }
     }

@@ -14,12 +14,11 @@ public final class ServerThread: Sendable {
     /// Serves a scheme on a channel.
     public init(
         _ channel: ChannelClient, _ scheme: any NodeScheme, workers: Int = 1, incarnation: UInt32 = 1,
-        epoch: UInt32 = 0,
-        spinNanoseconds: UInt64 = 0
+        epoch: UInt32 = 0
     ) throws {
         let server = try ChannelServer(
             number: 1, geometry: channel.layout.geometry, request: channel.requestDescriptor,
-            reply: channel.replyDescriptor, incarnation: incarnation, spinNanoseconds: spinNanoseconds)
+            reply: channel.replyDescriptor, incarnation: incarnation)
         let dispatcher = Dispatcher(scheme)
         self.server = server
         self.dispatcher = dispatcher

@@ -151,6 +151,8 @@
 #define SB_FLAG_RESUBMITTED       4
 #define SB_FLAG_KILL_PRIVILEGES   8
 #define SB_FLAG_FROM_CACHE        32
+#define SB_FLAG_AFTER_FLUSH       64
+#define SB_FLAG_TELLS_DIRECTORY   128
 
 // The completion entry, from the start of a reply record.
 #define SB_COMPLETION_TAG                0

@@ -67,9 +67,27 @@ long clinux_receive_descriptors(
     return received;
 }
 
-int clinux_pin_to_processor(int processor) {
+// What the thread might use when it was first kept to one.
+static _Thread_local cpu_set_t usable_processors;
+static _Thread_local int is_kept = 0;
+
+int clinux_keep_to_processor(unsigned processor) {
+    if (!is_kept) {
+        if (sched_getaffinity(0, sizeof usable_processors, &usable_processors) != 0) { return -1; }
+        is_kept = 1;
+    }
+    if (processor >= CPU_SETSIZE || !CPU_ISSET(processor, &usable_processors)) {
+        errno = EINVAL;
+        return -1;
+    }
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET(processor, &set);
     return sched_setaffinity(0, sizeof set, &set);
 }
+
+int clinux_leave_processor(void) {
+    return is_kept ? sched_setaffinity(0, sizeof usable_processors, &usable_processors) : 0;
+}
+
+int clinux_processor(void) { return sched_getcpu(); }

@@ -19,6 +19,7 @@ extension RouterBackend {
             return unsafe value.withUnsafeBytes { unsafe reply($0) }
         }
         guard case .scheme(let route, let number) = target else { throw .noData }
+        if isCapability(name), route.isKnownIncapable(number) { throw .noData }
         let room = limit == 0 ? Self.valueLimit : min(limit, Self.valueLimit)
         let call = call(.getxattr, request, number, payloadBytes: name.byteCount, replyBytes: room)
         try route.perform(
@@ -29,6 +30,10 @@ extension RouterBackend {
         ) { answer in
             unsafe answer.reply.withUnsafeBytes { unsafe reply($0) }
         }
+    }
+
+    private func isCapability(_ name: RawSpan) -> Bool {
+        unsafe name.withUnsafeBytes { unsafe $0.elementsEqual("security.capability".utf8) }
     }
 
     private func ownName(_ name: RawSpan) -> String? {

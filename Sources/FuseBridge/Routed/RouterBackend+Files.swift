@@ -73,13 +73,21 @@ extension RouterBackend {
     }
 
     /// Closes.
+    ///
+    /// No application waits for the end of that, and the kernel drops the answer: what a server has to do for it alone (nobody is
+    /// told of it, as with a pipe's end) is put into its ring and done together with the next request.
     public func release(_ request: FuseRequest, node: UInt64, handle: UInt64, flags: UInt32) {
         guard handle != 0, case .scheme(let route, let number)? = try? target(node) else {
             return snapshots.close(handle)
         }
         let call = call(.close, request, number, handle: handle, RequestArguments(flags: flags))
         do throws(Errno) {
-            try route.perform(call) { _ in }
+            if route.description.hasEvents {
+                try route.perform(call) { _ in }
+            } else {
+                try route.post(call)
+                postponed.store(route.index, ordering: .relaxed)
+            }
         } catch {
             // Nobody can be told. A scheme that is offline was not asked.
             if error == .operationNotSupportedByDevice { route.didNotOpen(handle) }

@@ -78,6 +78,10 @@ extension RouterBackend {
     public func attributes(_ request: FuseRequest, node: UInt64, handle: UInt64?) throws(Errno) -> NodeAttributes {
         let target = try target(node)
         guard case .scheme(let route, let number) = target else { return try ownAttributes(target, request) }
+        if var known = route.knownAttributes(number) {
+            known.node = node
+            return known
+        }
         let call = call(.getattr, request, number, handle: handle ?? 0)
         return try route.perform(call) { answer throws(Errno) in try attributes(answer, route) }
     }
@@ -87,6 +91,8 @@ extension RouterBackend {
         _ request: FuseRequest, node: UInt64, handle: UInt64?, _ changes: AttributeChangeSet
     ) throws(Errno) -> NodeAttributes {
         let (route, number) = try writable(node)
+        // The kernel sends the times of a file whose last name it removed.
+        if route.isKnownGone(number) { throw .noSuchFileOrDirectory }
         let call = call(
             .setattr, request, number, handle: handle ?? 0, flags: changes.killPrivileges ? .killPrivileges : [],
             payloadBytes: AttributeChangeSet.byteCount)

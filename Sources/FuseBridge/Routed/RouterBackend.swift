@@ -25,6 +25,8 @@ public final class RouterBackend: FuseBackend {
     /// The scheme that the last large write went to: the next request is read into its channel.
     let predicted = Atomic<Int>(-1)
     let lentCount = Atomic<Int>(0)
+    /// A scheme that something was posted to, whose server may be asleep.
+    let postponed = Atomic<Int>(-1)
     private let invalidations = Locked(Invalidations())
     private let session = Locked<FuseSessionReference>(FuseSessionReference())
 
@@ -80,6 +82,7 @@ public final class RouterBackend: FuseBackend {
         _ arguments: RequestArguments = RequestArguments(), flags: SubmissionFlags = [], payloadBytes: Int = 0,
         replyBytes: Int = 0
     ) -> Call {
+        let flags = Self.changesNames(opcode) ? flags.union(.tellsDirectory) : flags
         let seconds = request.time.seconds.multipliedReportingOverflow(by: 1_000_000_000)
         let time = seconds.partialValue &+ Int64(request.time.nanoseconds)
         var call = Call(
@@ -94,6 +97,13 @@ public final class RouterBackend: FuseBackend {
         return call
     }
 
+    private static func changesNames(_ opcode: Opcode) -> Bool {
+        switch opcode {
+        case .create, .mknod, .mkdir, .symlink, .link, .unlink, .rmdir: true
+        default: false
+        }
+    }
+
     /// A server's attributes with the kernel's node number. EIO if the server's can't be.
     func attributes(_ answer: borrowing Answer, _ route: SchemeRoute) throws(Errno) -> NodeAttributes {
         guard var attributes = NodeAttributes(decoding: answer.reply),
@@ -105,6 +115,13 @@ public final class RouterBackend: FuseBackend {
 
     /// The reply has been written.
     public func didReply(_ request: FuseRequest) { router.didReply() }
+
+    /// What was put off is done now.
+    public func willIdle() {
+        guard postponed.load(ordering: .relaxed) >= 0 else { return }
+        postponed.store(-1, ordering: .relaxed)
+        for route in router.routes { route.wakeServer() }
+    }
 
     /// The caller got a signal.
     public func interrupt(unique: UInt64) {

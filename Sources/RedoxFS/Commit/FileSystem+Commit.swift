@@ -156,7 +156,7 @@ extension FileSystem {
 struct CommitWriter {
     /// Where it goes.
     let source: BlockSource
-    /// How many bytes one request has at most.
+    /// How many bytes are written at once, about.
     private static let maximumRequest = 4 << 20
 
     /// New blocks, flush, header, flush.
@@ -176,10 +176,8 @@ struct CommitWriter {
         var bytes = buffer.mutableBytes
         header.encode(into: &bytes)
         do throws(BlockDeviceError) {
-            try source.device.flush()
             let block = Generation(commit.generation).ringBlock
-            try source.device.write(at: source.start &+ block &<< 12, [BufferSlice(buffer)])
-            try source.device.flush()
+            try source.device.writeAfterFlush(at: source.start &+ block &<< 12, BufferSlice(buffer))
         } catch {
             throw .device(error)
         }
@@ -187,21 +185,29 @@ struct CommitWriter {
 
     /// Neighbours go into one request.
     private func writeBlocks(_ blocks: [SealedCommit.Block]) throws(BlockDeviceError) {
-        var slices: [BufferSlice] = []
-        var start: UInt64 = 0
+        var extents: [BlockExtent] = []
+        var current = BlockExtent(0, [])
         var end: UInt64 = 0
+        var byteCount: UInt64 = 0
         for block in blocks {
             let offset = block.number &<< 12
-            if offset != end || end &- start >= UInt64(Self.maximumRequest) {
-                if !slices.isEmpty { try source.device.write(at: source.start &+ start, slices) }
-                slices.removeAll(keepingCapacity: true)
-                start = offset
+            if offset != end || byteCount >= UInt64(Self.maximumRequest) {
+                if !current.buffers.isEmpty { extents.append(current) }
+                // What is encrypted takes memory until it is written.
+                if byteCount >= UInt64(Self.maximumRequest) {
+                    try source.device.write(extents)
+                    extents.removeAll(keepingCapacity: true)
+                    byteCount = 0
+                }
+                current = BlockExtent(source.start &+ offset, [])
                 end = offset
             }
-            slices.append(try stored(block))
+            current.buffers.append(try stored(block))
             end &+= UInt64(block.slice.byteCount)
+            byteCount &+= UInt64(block.slice.byteCount)
         }
-        if !slices.isEmpty { try source.device.write(at: source.start &+ start, slices) }
+        if !current.buffers.isEmpty { extents.append(current) }
+        try source.device.write(extents)
     }
 
     /// The bytes as they are stored.

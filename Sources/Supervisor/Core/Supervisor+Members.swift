@@ -300,6 +300,7 @@ extension Supervisor {
 
     /// Starts it no more until it is asked for by hand; its clients answer ENODEV.
     func goOffline(_ member: Member, _ reason: String) {
+        if member.isRouter { watchMount() }
         dropSpare(member)
         member.state = .offline(reason)
         member.recovery = nil

@@ -152,10 +152,7 @@ public final class Supervisor {
             if let control { watch(control.descriptor.rawValue, EventToken(.listener)) }
         }
         if let request = configuration.mount {
-            let mount = try FuseMount(request)
-            self.mount = mount
-            // No event is asked for: the end of the connection is always told.
-            try? poll.add(mount.descriptor.rawValue, [], token: EventToken(.fuse).raw)
+            mount = try FuseMount(request)
         }
         startWhatCan()
         updateStatus()
@@ -167,6 +164,14 @@ public final class Supervisor {
         } catch {
             log("cannot watch a descriptor: \(error)")
         }
+    }
+
+    /// Watches for the end of the mount, while no router is there to tell of it.
+    ///
+    /// Not for longer: every request of the kernel's wakes whoever waits for the descriptor, whatever the events that are asked for.
+    func watchMount() {
+        // No event is asked for: the end of the connection is always told.
+        if let mount, !mount.isGone { try? poll.add(mount.descriptor.rawValue, [], token: EventToken(.fuse).raw) }
     }
 
     func unwatch(_ descriptor: Int32) {
