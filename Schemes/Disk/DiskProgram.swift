@@ -28,7 +28,7 @@ struct DiskProgram {
     /// A disk without anything on it.
     private static func rehearse() throws {
         try StrictMode.rehearse()
-        _ = DiskScheme(FaultyDevice(MemoryDevice(byteCount: 1 << 20)))
+        _ = DiskScheme(MemoryDevice(byteCount: 1 << 20))
     }
 
     /// What was written and not flushed is in memory that the supervisor holds: the next process finds it.
