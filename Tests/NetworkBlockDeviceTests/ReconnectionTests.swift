@@ -52,6 +52,33 @@ struct ReconnectionTests {
         #expect(unsafe ones.bytes.unsafeLoad(fromByteOffset: 0, as: UInt8.self) == 0)
     }
 
+    /// A flush covers what was answered, although an older write of another caller isn't.
+    @Test func flushesDoNotWaitForWritesInOtherHands() throws {
+        let place = try forgetfulServer()
+        let core = try NBDCore(
+            DirectDialer([.unix(path: place.server.socket)]), export: "", try UnflushedWrites(), NBDOptions(),
+            inherited: [])
+        defer { core.end() }
+        var random = SplitMix(seed: 7)
+        let bytes = noise(4096, &random)
+        let span = bytes.span
+        let buffer = AlignedBuffer(copying: unsafe span.bytes)
+        let held = try core.note(.write, at: 0, byteCount: 4096, [BufferSlice(buffer)])
+        let answered = try core.note(.write, at: 65536, byteCount: 4096, [BufferSlice(buffer)])
+        let lease = try #require(try core.take(for: answered))
+        try core.send(answered, on: lease.connection, lease.export)
+        core.give(lease)
+        core.settle(answered, hasFailed: false)
+        try core.flush()
+        let image = try FileDevice(path: place.image, writable: false)
+        #expect(try contents(image, 65536, 4096) == bytes)
+        // The one that is held stays noted.
+        #expect(core.notes.head == held.position)
+        core.settle(held, hasFailed: true)
+        try core.flush()
+        #expect(core.notes.isEmpty)
+    }
+
     @Test(arguments: [[], ["--filter=delay", "wdelay=3ms"]]) func nothingAcknowledgedIsLost(_ extra: [String]) throws {
         let seed = UInt64.random(in: 0 ... .max)
         print("seed \(seed)")
