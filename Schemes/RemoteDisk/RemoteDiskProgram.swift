@@ -84,14 +84,14 @@ private final class SupervisorDialer: NBDDialer {
     private let connector: SchemeConnector
     private let host: SchemeHost
     private let incarnation: UInt32
-    private let count: Int
+    let endpointCount: Int
     private let names: Locked<[Int32: String]>
 
     init(_ start: SchemeStart, count: Int) {
         connector = start.connector
         host = start.host
         incarnation = start.incarnation
-        self.count = max(1, count)
+        endpointCount = max(1, count)
         var names: [Int32: String] = [:]
         var inherited: [SharedDescriptor] = []
         for name in start.descriptorNames where name.hasPrefix(Self.prefix) {
@@ -103,11 +103,11 @@ private final class SupervisorDialer: NBDDialer {
         self.names = Locked(names)
     }
 
-    func dial(_ number: Int) throws(Errno) -> SharedDescriptor {
+    func dial(_ endpoint: Int, number: Int) throws(Errno) -> SharedDescriptor {
         let name = "\(Self.prefix)\(incarnation)-\(number)"
         let socket: SharedDescriptor
         do throws(ChannelError) {
-            socket = try connector.dial("\(Self.prefix)\(number % count)", as: name)
+            socket = try connector.dial("\(Self.prefix)\(endpoint)", as: name)
         } catch {
             throw error.errno
         }

@@ -65,11 +65,7 @@ extension NBDCore {
         var lastReason = ""
         while !hasEnded {
             do throws(NBDFailure) {
-                let number = state.withLock { state in
-                    state.nextDial &+= 1
-                    return state.nextDial - 1
-                }
-                try bringUp(try Self.connect(dialer, name, options, number: number))
+                try bringUp(try connect())
                 let milliseconds = (Clock.monotonicNanoseconds() &- began) / 1_000_000
                 options.log("connected after \(milliseconds) ms")
                 return
@@ -86,11 +82,20 @@ extension NBDCore {
         }
     }
 
+    /// One more connection to where the others go.
+    private func connect() throws(NBDFailure) -> NBDConnection {
+        let (endpoint, number) = state.withLock { state in
+            state.nextDial &+= 1
+            return (state.endpoint, state.nextDial - 1)
+        }
+        return try Self.connect(dialer, name, options, endpoint, number: number)
+    }
+
     static func connect(
-        _ dialer: any NBDDialer, _ name: String, _ options: NBDOptions, number: Int
+        _ dialer: any NBDDialer, _ name: String, _ options: NBDOptions, _ endpoint: Int, number: Int
     ) throws(NBDFailure) -> NBDConnection {
         let socket: SharedDescriptor
-        do throws(Errno) { socket = try dialer.dial(number) } catch { throw .unreachable(error) }
+        do throws(Errno) { socket = try dialer.dial(endpoint, number: number) } catch { throw .unreachable(error) }
         do throws(NBDFailure) {
             return try NBDConnection(
                 socket, export: name, answerLimit: options.answerLimit,
@@ -116,13 +121,12 @@ extension NBDCore {
             }
             if export.abilities.contains(.multipleConnections) {
                 while connections.count < options.connections {
-                    let number = state.withLock { state in
-                        state.nextDial &+= 1
-                        return state.nextDial - 1
-                    }
                     // Fewer will do.
-                    guard let another = try? Self.connect(dialer, name, options, number: number) else { break }
+                    guard let another = try? connect() else { break }
                     connections.append(another)
+                    guard another.export == export else {
+                        throw .negotiation("the server doesn't export the same on each connection")
+                    }
                 }
             }
             try repeatNotes(on: connections, export)

@@ -36,6 +36,8 @@ final class NBDCore: Sendable {
         var repeatedTo: UInt64 = 0
         var reconnections: UInt64 = 0
         var repetitions: UInt64 = 0
+        /// Which of the server's addresses all connections go to.
+        var endpoint: Int
         /// The next socket's number.
         var nextDial = 0
 
@@ -69,21 +71,20 @@ final class NBDCore: Sendable {
         let now = Clock.monotonicNanoseconds()
         if let known = notes.export {
             // The predecessor's callers wait already: the process is up at once, the connections come.
-            state = Locked(State(phase: .down(since: now), export: known, inherited: inherited))
-        } else {
-            let first: NBDConnection
-            do throws(NBDFailure) {
-                first = try Self.connect(dialer, name, options, number: 0)
-            } catch {
-                throw Self.error(error, dialer, options, isListing: true)
-            }
             state = Locked(
-                State(phase: .down(since: now), export: first.export, inherited: inherited, nextDial: 1))
+                State(phase: .down(since: now), export: known, inherited: inherited, endpoint: notes.endpoint))
+        } else {
+            let (first, endpoint) = try Self.connectFirst(dialer, name, options)
+            state = Locked(
+                State(
+                    phase: .down(since: now), export: first.export, inherited: inherited, endpoint: endpoint,
+                    nextDial: endpoint + 1))
+            notes.endpoint = endpoint
             notes.export = first.export
             do throws(NBDFailure) {
                 try bringUp(first)
             } catch {
-                throw Self.error(error, dialer, options, isListing: false)
+                throw Self.error(error)
             }
         }
         do throws(Errno) {
@@ -93,19 +94,37 @@ final class NBDCore: Sendable {
         }
     }
 
-    private static func error(
-        _ failure: NBDFailure, _ dialer: any NBDDialer, _ options: NBDOptions, isListing: Bool
-    ) -> NBDError {
+    private static func error(_ failure: NBDFailure, exports: [String] = []) -> NBDError {
         switch failure {
-        case .unreachable(let code): return .unreachable(code)
-        case .disconnected(let text): return .silent(text)
-        case .refused(let code): return .unusable("\(code)")
-        case .negotiation(let text):
-            guard isListing, let socket = try? dialer.dial(0) else { return .refused(text, exports: []) }
-            defer { dialer.forget(socket) }
-            let deadline = Clock.monotonicNanoseconds() &+ options.connectionLimit
-            return .refused(text, exports: NBDConnection.exports(socket, deadline: deadline))
+        case .unreachable(let code): .unreachable(code)
+        case .disconnected(let text): .silent(text)
+        case .refused(let code): .unusable("\(code)")
+        case .negotiation(let text): .refused(text, exports: exports)
         }
+    }
+
+    /// Tries the server's addresses in turn: at the first that has the export we stay, as others may be of other servers. Throws
+    /// what the one says that comes farthest.
+    private static func connectFirst(
+        _ dialer: any NBDDialer, _ name: String, _ options: NBDOptions
+    ) throws(NBDError) -> (NBDConnection, endpoint: Int) {
+        var best: (failure: NBDFailure, endpoint: Int) = (.unreachable(.noRouteToHost), 0)
+        for endpoint in 0..<max(1, dialer.endpointCount) {
+            do throws(NBDFailure) {
+                return (try connect(dialer, name, options, endpoint, number: endpoint), endpoint)
+            } catch {
+                if endpoint == 0 || error.progress > best.failure.progress { best = (error, endpoint) }
+            }
+        }
+        var exports: [String] = []
+        if case .negotiation = best.failure,
+            let socket = try? dialer.dial(best.endpoint, number: max(1, dialer.endpointCount))
+        {
+            let deadline = Clock.monotonicNanoseconds() &+ options.connectionLimit
+            exports = NBDConnection.exports(socket, deadline: deadline)
+            dialer.forget(socket)
+        }
+        throw error(best.failure, exports: exports)
     }
 
     /// Nobody uses it any more.
@@ -251,6 +270,16 @@ final class NBDCore: Sendable {
 }
 
 extension NBDFailure {
+    /// How far the server let us come.
+    var progress: Int {
+        switch self {
+        case .unreachable: 0
+        case .disconnected: 1
+        case .negotiation: 2
+        case .refused: 3
+        }
+    }
+
     var text: String {
         switch self {
         case .unreachable(let code): "\(code)"

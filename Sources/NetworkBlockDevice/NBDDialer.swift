@@ -3,10 +3,15 @@ import SystemPackage
 
 /// Who makes the sockets: a program itself, or somebody for a process that can reach nothing.
 public protocol NBDDialer: Sendable {
+    /// How many addresses there are.
+    var endpointCount: Int { get }
+
     /// A socket that is connected to the server, or about to be, and doesn't block.
     ///
-    /// - Parameter number: counts up, so that a server's addresses are tried in turn.
-    func dial(_ number: Int) throws(Errno) -> SharedDescriptor
+    /// - Parameters:
+    ///   - endpoint: which of the addresses, from 0.
+    ///   - number: counts up: no two sockets have the same.
+    func dial(_ endpoint: Int, number: Int) throws(Errno) -> SharedDescriptor
 
     /// The socket isn't used any more.
     func forget(_ socket: SharedDescriptor)
@@ -16,13 +21,16 @@ public protocol NBDDialer: Sendable {
 public struct DirectDialer: NBDDialer {
     private let endpoints: [SocketEndpoint]
 
-    /// Tries these in turn.
+    /// To these.
     public init(_ endpoints: [SocketEndpoint]) { self.endpoints = endpoints }
 
+    /// How many there are.
+    public var endpointCount: Int { endpoints.count }
+
     /// Begins a connection.
-    public func dial(_ number: Int) throws(Errno) -> SharedDescriptor {
-        guard !endpoints.isEmpty else { throw .noRouteToHost }
-        return try SystemCall.beginConnection(to: endpoints[number % endpoints.count])
+    public func dial(_ endpoint: Int, number: Int) throws(Errno) -> SharedDescriptor {
+        guard endpoints.indices.contains(endpoint) else { throw .noRouteToHost }
+        return try SystemCall.beginConnection(to: endpoints[endpoint])
     }
 
     /// Nothing: it is closed when nobody has it any more.

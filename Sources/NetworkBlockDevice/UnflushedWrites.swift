@@ -7,7 +7,7 @@ import SystemPackage
 /// A server may lose it when it dies; it is written again then. The memory outlives this process too, if somebody holds it.
 ///
 ///        0  magic u64       8  head u64: what is before it is durable      16  tail u64
-///       64  what is known of the export (`NBDExport`)
+///       64  what is known of the export (`NBDExport`)     128  which of the addresses it is at u64
 ///     4096  records; position n is at n modulo the capacity
 ///
 /// A record, at a multiple of 64, never broken at the ring's end:
@@ -25,6 +25,7 @@ public final class UnflushedWrites: Sendable {
     static let longestData = 1 << 20
     private static let firstOffset = 4096
     private static let exportOffset = 64
+    private static let endpointOffset = 128
     private static let headerBytes = 64
     private static let headOffset = 8
     private static let tailOffset = 16
@@ -68,6 +69,12 @@ public final class UnflushedWrites: Sendable {
     var export: NBDExport? {
         get { NBDExport(memory, at: Self.exportOffset) }
         set { newValue?.store(memory, at: Self.exportOffset) }
+    }
+
+    /// Which of the server's addresses a predecessor was connected to.
+    var endpoint: Int {
+        get { Int(clamping: memory.load64(Self.endpointOffset)) }
+        set { memory.store64(Self.endpointOffset, UInt64(clamping: newValue)) }
     }
 
     var head: UInt64 { memory.load64(Self.headOffset) }

@@ -92,6 +92,51 @@ struct DeviceTests {
         #expect(try connect(one).figures.connections == 1)
     }
 
+    /// The first connection tries each address, the others go where it went: the next may be another server's.
+    @Test func allConnectionsGoToTheAddressThatAnswered() throws {
+        let folder = try TemporaryDirectory()
+        let server = try NBDServer.nbdkit(socket: folder.file("s"), ["memory", "1M"])
+        let other = try NBDServer.nbdkit(socket: folder.file("t"), ["memory", "1M"])
+        let dialer = RecordingDialer(
+            [folder.file("none"), server.socket, other.socket, other.socket].map { .unix(path: $0) })
+        let device = try NBDDevice(dialer, export: "", unflushed: try UnflushedWrites())
+        #expect(device.figures.connections == 4)
+        #expect(dialer.dialled.withLock { $0 } == [0, 1, 1, 1, 1])
+        server.kill()
+        try server.start()
+        while device.figures.reconnections < 2 {
+            _ = try contents(device, 0, 512)
+            usleep(5000)
+        }
+        #expect(Set(dialer.dialled.withLock { $0 }.dropFirst()) == [1])
+    }
+
+    /// The address of a server that isn't reachable tells least.
+    @Test func theAddressThatSaysMostIsHeard() throws {
+        let folder = try TemporaryDirectory()
+        _ = unsafe mkdir(folder.file("disks"), 0o700)
+        let server = try NBDServer.nbdkit(socket: folder.file("s"), ["file", "dir=\(folder.file("disks"))"])
+        for paths in [["none", "s", "none"], ["s", "none"]] {
+            let dialer = DirectDialer(paths.map { .unix(path: folder.file($0)) })
+            let failure = #expect(throws: NBDError.self) {
+                try NBDDevice(dialer, export: "three", unflushed: try UnflushedWrites())
+            }
+            if case .refused = failure {} else { Issue.record("\(String(describing: failure))") }
+        }
+        withExtendedLifetime(server) {}
+    }
+
+    @Test func connectionsToOtherDisksAreRefused() throws {
+        let folder = try TemporaryDirectory()
+        let server = try NBDServer.nbdkit(socket: folder.file("s"), ["memory", "1M"])
+        let other = try NBDServer.nbdkit(socket: folder.file("t"), ["memory", "2M"])
+        let dialer = RecordingDialer([.unix(path: server.socket)], later: .unix(path: other.socket))
+        let failure = #expect(throws: NBDError.self) {
+            try NBDDevice(dialer, export: "", unflushed: try UnflushedWrites())
+        }
+        if case .refused = failure {} else { Issue.record("\(String(describing: failure))") }
+    }
+
     @Test func readOnlyExportsAreNotWritten() throws {
         let folder = try TemporaryDirectory()
         let server = try NBDServer.nbdkit(socket: folder.file("s"), ["--readonly", "memory", "1M"])
@@ -177,6 +222,31 @@ struct DeviceTests {
             Issue.record("\(String(describing: refusal))")
         }
     }
+}
+
+/// Remembers what was dialled; may lead all connections but the first elsewhere.
+private final class RecordingDialer: NBDDialer {
+    let dialled = Locked<[Int]>([])
+    private let endpoints: [SocketEndpoint]
+    private let later: SocketEndpoint?
+
+    init(_ endpoints: [SocketEndpoint], later: SocketEndpoint? = nil) {
+        self.endpoints = endpoints
+        self.later = later
+    }
+
+    var endpointCount: Int { endpoints.count }
+
+    func dial(_ endpoint: Int, number: Int) throws(Errno) -> SharedDescriptor {
+        let isFirst = dialled.withLock { dialled in
+            dialled.append(endpoint)
+            return dialled.count == 1
+        }
+        if !isFirst, let later { return try SystemCall.beginConnection(to: later) }
+        return try SystemCall.beginConnection(to: endpoints[endpoint])
+    }
+
+    func forget(_ socket: SharedDescriptor) {}
 }
 
 /// A device on a server's socket.

@@ -33,7 +33,7 @@ struct ReconnectionTests {
     @Test func theServerForgetsWhatWasNotFlushed() throws {
         let place = try forgetfulServer()
         func connection() throws -> NBDConnection {
-            try NBDCore.connect(DirectDialer([.unix(path: place.server.socket)]), "", NBDOptions(), number: 0)
+            try NBDCore.connect(DirectDialer([.unix(path: place.server.socket)]), "", NBDOptions(), 0, number: 0)
         }
         let source = [UInt8](repeating: 1, count: 4096)
         let span = source.span
