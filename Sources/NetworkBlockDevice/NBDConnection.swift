@@ -213,7 +213,10 @@ final class NBDConnection: @unchecked Sendable {
                 do throws(Errno) {
                     if let bytes = try SystemCall.receiveSome(socket.rawValue), bytes.isEmpty { return true }
                 } catch {
-                    return true
+                    // The last two: it never was connected. Anything else, a server out of reach, says nothing about what the
+                    // server does; when the kernel has given the connection up the next look finds its end.
+                    return [.connectionReset, .brokenPipe, Errno(rawValue: ENOTCONN), .connectionRefused]
+                        .contains(error)
                 }
             }
             if Clock.monotonicNanoseconds() >= deadline { return false }

@@ -6,8 +6,8 @@ extension NBDCore {
     /// From the first failure to the next attempt, and the longest pause between two.
     private static let firstPause: UInt64 = 10_000_000
     private static let longestPause: UInt64 = 1_000_000_000
-    /// How long a server may take to let go of connections that have ended.
-    private static let drainLimit: UInt64 = 5_000_000_000
+    /// How long to wait for something before looking after callers.
+    private static let lookLimit: UInt64 = 1_000_000_000
 
     /// Brings the connections back whenever they break.
     func keep() {
@@ -33,10 +33,9 @@ extension NBDCore {
             state.idle = []
             return state.all
         }
-        for connection in old { connection.endSending() }
-        // Callers whose patience ends look again.
+        // What is in hand on connections that are good is answered. Callers whose patience ends look again.
         while state.wait(
-            on: changed, deadline: Clock.monotonicNanoseconds() &+ Self.longestPause,
+            on: changed, deadline: Clock.monotonicNanoseconds() &+ Self.lookLimit,
             until: { $0.busy == 0 ? true : nil }) == nil
         { changed.broadcast() }
         let inherited = state.withLock { state in
@@ -46,22 +45,39 @@ extension NBDCore {
             }
             return state.inherited
         }
+        for connection in old { connection.endSending() }
         letGo(old.map(\.socket) + inherited)
     }
 
+    /// Waits until the server has ended them, as long as that takes: what was sent on one that isn't ended may still be done, and
+    /// undo what would be written on another meanwhile.
     private func letGo(_ sockets: [SharedDescriptor]) {
-        let deadline = Clock.monotonicNanoseconds() &+ Self.drainLimit
+        var isTold = false
         for socket in sockets {
-            if !NBDConnection.drain(socket, deadline: deadline) {
-                options.log("the server doesn't let go of an old connection")
+            while !hasEnded,
+                !NBDConnection.drain(socket, deadline: Clock.monotonicNanoseconds() &+ Self.lookLimit)
+            {
+                if !isTold {
+                    options.log("the server doesn't let go of an old connection: nothing is sent until it does")
+                }
+                isTold = true
+                changed.broadcast()
+                pause(Self.firstPause)
             }
             dialer.forget(socket)
         }
     }
 
+    /// Does nothing for a while, unless nobody needs the disk any more.
+    private func pause(_ nanoseconds: UInt64) {
+        _ = state.wait(on: changed, deadline: Clock.monotonicNanoseconds() &+ nanoseconds) {
+            $0.phase == .ended ? () : nil
+        }
+    }
+
     private func reconnect() {
         let began = Clock.monotonicNanoseconds()
-        var pause = Self.firstPause
+        var nanoseconds = Self.firstPause
         var lastReason = ""
         while !hasEnded {
             do throws(NBDFailure) {
@@ -74,11 +90,9 @@ extension NBDCore {
                 lastReason = error.text
             }
             changed.broadcast()
-            _ = state.wait(on: changed, deadline: Clock.monotonicNanoseconds() &+ pause) {
-                $0.phase == .ended ? () : nil
-            }
+            pause(nanoseconds)
             changed.broadcast()
-            pause = min(pause * 2, Self.longestPause)
+            nanoseconds = min(nanoseconds * 2, Self.longestPause)
         }
     }
 
@@ -107,7 +121,9 @@ extension NBDCore {
     }
 
     /// Goes on with a new connection: makes the others beside it, repeats what is noted, lets callers go.
-    func bringUp(_ first: NBDConnection) throws(NBDFailure) {
+    ///
+    /// - Parameter isBeginning: nothing was sent to the server before.
+    func bringUp(_ first: NBDConnection, isBeginning: Bool = false) throws(NBDFailure) {
         var connections = [first]
         do throws(NBDFailure) {
             let known = state.withLock { $0.export }
@@ -132,7 +148,11 @@ extension NBDCore {
             try repeatNotes(on: connections, export)
         } catch {
             for connection in connections { connection.endSending() }
-            letGo(connections.map(\.socket))
+            if isBeginning {
+                for connection in connections { dialer.forget(connection.socket) }
+            } else {
+                letGo(connections.map(\.socket))
+            }
             throw error
         }
     }

@@ -82,7 +82,7 @@ final class NBDCore: Sendable {
             notes.endpoint = endpoint
             notes.export = first.export
             do throws(NBDFailure) {
-                try bringUp(first)
+                try bringUp(first, isBeginning: true)
             } catch {
                 throw Self.error(error)
             }

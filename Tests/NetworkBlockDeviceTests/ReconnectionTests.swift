@@ -216,6 +216,65 @@ struct ReconnectionTests {
         #expect(try contents(device, 0, 4096) == bytes)
     }
 
+    /// What a server that hangs has in hand may be done later, after what a new one was told: nothing is repeated until it has let go.
+    @Test func nothingIsRepeatedWhileAnOldServerMayWrite() throws {
+        let place = try forgetfulServer()
+        let said = Locked<[String]>([])
+        let device = try connect(place.server) { options in
+            options.answerLimit = 300_000_000
+            options.patience = 300_000_000
+            options.log = { line in said.withLock { $0.append(line) } }
+        }
+        var random = SplitMix(seed: 8)
+        let bytes = noise(4096, &random)
+        try write(device, 0, bytes)
+        try place.server.stop()
+        #expect(throws: BlockDeviceError.self) { try write(device, 0, noise(4096, &random)) }
+        let other = try NBDServer.nbdkit(
+            socket: place.server.socket, ["--filter=cache", "file", place.image, "cache=writeback"])
+        // Longer than it takes to connect, if that were tried.
+        while !said.withLock({ $0.contains { $0.contains("doesn't let go") } }) { usleep(5000) }
+        usleep(500_000)
+        #expect(!device.figures.isConnected)
+        #expect(throws: BlockDeviceError.self) { _ = try contents(device, 0, 4096) }
+        place.server.kill()
+        while !device.figures.isConnected { usleep(5000) }
+        #expect(try contents(device, 0, 4096) == bytes)
+        withExtendedLifetime(other) {}
+    }
+
+    /// One connection that breaks leaves what is in hand on the others.
+    @Test func requestsOnGoodConnectionsAreAnswered() throws {
+        let folder = try TemporaryDirectory()
+        let server = try NBDServer.nbdkit(
+            socket: folder.file("s"), ["--filter=delay", "memory", "1M", "rdelay=300ms"])
+        let core = try NBDCore(
+            DirectDialer([.unix(path: server.socket)]), export: "", try UnflushedWrites(), NBDOptions(),
+            inherited: [])
+        defer { core.end() }
+        let broken = try #require(try core.take())
+        let good = try #require(try core.take())
+        let answer = Locked<Result<Void, NBDFailure>?>(nil)
+        let thread = try spawnThread(name: "reader") {
+            let buffer = AlignedBuffer(byteCount: 512)
+            var bytes = buffer.mutableBytes
+            do throws(NBDFailure) {
+                try good.connection.read(at: 0, into: &bytes)
+                answer.withLock { $0 = .success(()) }
+            } catch {
+                answer.withLock { $0 = .failure(error) }
+            }
+            core.give(good)
+        }
+        try core.give(broken, .disconnected("it broke"))
+        thread.join()
+        #expect(throws: Never.self) { try answer.withLock { $0 }?.get() }
+        // The next is a new connection.
+        let next = try #require(try core.take())
+        #expect(next.generation > good.generation)
+        core.give(next)
+    }
+
     /// A server that says nothing is as good as dead.
     @Test func aServerThatHangsIsLeft() throws {
         let place = try forgetfulServer()
