@@ -54,7 +54,7 @@ struct MountedViewerTests {
 
         func hear(_ count: Int) throws -> [UInt8] { try Self.hear(socket, count) }
 
-        private static func hear(_ socket: SharedDescriptor, _ count: Int) throws -> [UInt8] {
+        static func hear(_ socket: SharedDescriptor, _ count: Int) throws -> [UInt8] {
             var bytes = [UInt8](repeating: 0, count: count)
             var done = 0
             while done < count {
@@ -116,6 +116,51 @@ struct MountedViewerTests {
         var entries = [pollfd(fd: text.rawValue, events: Int16(POLLIN), revents: 0)]
         #expect(try SystemCall.poll(&entries, milliseconds: 0) == 0)
         print("\(round) pictures, \(kills.withLock { $0 }) kills")
+    }
+
+    /// Connections that say nothing take no place for good: the oldest of them goes when another comes, and nobody else does.
+    @Test func whoDoesNotGreetMakesRoom() throws {
+        let display = try MountedDisplay()
+        let path = "\(display.folder)/vnc"
+        var first = try Viewer(try SystemCall.connect(toPath: path))
+        let idle = try (1..<ViewerMemory.slotCount).map { _ in
+            let socket = try SystemCall.connect(toPath: path)
+            #expect(try Viewer.hear(socket, 12) == Array("RFB 003.008\n".utf8))
+            return socket
+        }
+        var last = try Viewer(try SystemCall.connect(toPath: path))
+        #expect(throws: Errno.connectionReset) { try Viewer.hear(idle[0], 1) }
+        for encoding in [RectangleEncoding.raw, .zrle] {
+            let (one, other) = (try first.picture(encoding), try last.picture(encoding))
+            #expect(one == other)
+        }
+        // The others are still there.
+        try SystemCall.write(text: "RFB 003.008\n", to: idle[1].rawValue)
+        #expect(try Viewer.hear(idle[1], 2) == [1, 1])
+    }
+
+    /// A wrong password is told at once; the connection ends later, and others are served meanwhile.
+    @Test func wrongPasswordsHoldNobodyUp() throws {
+        let display = try MountedDisplay(password: "secret")
+        let path = "\(display.folder)/vnc"
+        func attempt(_ password: String) throws -> (socket: SharedDescriptor, result: [UInt8]) {
+            let socket = try SystemCall.connect(toPath: path)
+            _ = try Viewer.hear(socket, 12)
+            try SystemCall.write(text: "RFB 003.008\n", to: socket.rawValue)
+            #expect(try Viewer.hear(socket, 2) == [1, 2])
+            try SystemCall.write(text: "\u{2}", to: socket.rawValue)
+            let answer = RemotePassword.answer(try Viewer.hear(socket, 16), Array(password.utf8))
+            let span = answer.span
+            try SystemCall.writeAll(socket.rawValue, unsafe span.bytes)
+            return (socket, try Viewer.hear(socket, 4))
+        }
+        let begin = Clock.monotonicNanoseconds()
+        let wrong = try attempt("guess")
+        #expect(wrong.result == [0, 0, 0, 1])
+        #expect(try attempt("secret").result == [0, 0, 0, 0])
+        _ = try Viewer.hear(wrong.socket, 18)
+        #expect(throws: Errno.connectionReset) { try Viewer.hear(wrong.socket, 1) }
+        #expect(Clock.monotonicNanoseconds() - begin >= 250_000_000)
     }
 
     // MARK: Programs of others

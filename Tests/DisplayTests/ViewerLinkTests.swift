@@ -154,7 +154,9 @@ import Testing
         func greet() throws {
             if transport == .browser {
                 try sayPlainly(
-                    Array("GET /0 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n".utf8))
+                    Array(
+                        "GET /0 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n"
+                            .utf8))
                 var answer: [UInt8] = []
                 while answer.suffix(4) != [13, 10, 13, 10] { answer += try hearPlainly(1) }
                 #expect(answer.starts(with: "HTTP/1.1 101 ".utf8))

@@ -215,14 +215,14 @@ struct ViewerTests {
         #expect(WebSocket.accept("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
         var socket = WebSocket()
         let request =
-            "GET /1 HTTP/1.1\r\nHost: x:1\r\nOrigin: http://x:1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n"
+            "GET /1 HTTP/1.1\r\nHost: [::1]:1\r\nOrigin: http://[::1]:1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n"
         guard case .socket(let path, _)? = try socket.takeRequest(Array(request.utf8)) else {
             Issue.record("no socket")
             return
         }
         #expect(path == "/1")
         var stranger = WebSocket()
-        let strange = request.replacing("http://x:1", with: "http://elsewhere")
+        let strange = request.replacing("http://[::1]:1", with: "http://elsewhere")
         #expect(try stranger.takeRequest(Array(strange.utf8)) == .other)
         var output: [UInt8] = []
         // "Hi" behind a mask, in two pieces, then a ping.
@@ -235,5 +235,88 @@ struct ViewerTests {
             WebSocket.frame(2, [UInt8](repeating: 0, count: 70000)).prefix(10) == [
                 0x82, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70,
             ])
+    }
+
+    /// A name can be led anywhere by whoever owns it: its pages aren't ours, whatever they say of their origin.
+    @Test func onlyPlainHostsAreAnswered() throws {
+        for host in [
+            "127.0.0.1", "127.0.0.1:6080", "localhost", "LocalHost:6080", "[::1]", "[::1]:6080", "192.0.2.7:1",
+        ] {
+            #expect(WebSocket.isPlain(host), "\(host)")
+        }
+        for host in [
+            "", ":80", "evil.example", "evil.example:6080", "localhost.evil.example", "127.0.0.1.evil.example",
+            "localhost:", "localhost:x", "::1", "[localhost]", "[127.0.0.1]:80", "[::1", "localhost:80:90",
+        ] {
+            #expect(!WebSocket.isPlain(host), "\(host)")
+        }
+        func answer(_ fields: String, socket: Bool) throws -> WebSocket.Request? {
+            var web = WebSocket()
+            let upgrade = socket ? "Upgrade: websocket\r\nSec-WebSocket-Key: abc\r\n" : ""
+            return try web.takeRequest(Array("GET / HTTP/1.1\r\n\(fields)\(upgrade)\r\n".utf8))
+        }
+        let rebound = "Host: evil.example:6080\r\nOrigin: http://evil.example:6080\r\n"
+        #expect(try answer(rebound, socket: true) == .misdirected)
+        #expect(try answer(rebound, socket: false) == .misdirected)
+        #expect(try answer("Host: localhost:6080\r\n", socket: false) == .page("/"))
+        // An origin without a host can't be compared.
+        #expect(try answer("Origin: http://evil.example\r\n", socket: true) == .other)
+        // No other page may have ours in a frame.
+        let page = String(decoding: WebSocket.response("200 OK", "text"), as: UTF8.self)
+        #expect(page.contains("\r\nX-Frame-Options: DENY\r\n"))
+        #expect(page.contains("\r\nContent-Security-Policy: frame-ancestors 'none'\r\n"))
+    }
+
+    /// Before a viewer is known, little is kept of what it sends.
+    @Test func strangersCannotSendMuch() throws {
+        var output: [UInt8] = []
+        var web = WebSocket()
+        // 1 KiB is announced.
+        let head: [UInt8] = [0x82, 0xfe, 4, 0]
+        #expect(throws: ViewerFault.self) {
+            try web.takeFrames(head, longestFrame: ViewerSession.longestBeginning, &output)
+        }
+        var served = WebSocket()
+        #expect(try served.takeFrames(head, &output) == [])
+    }
+
+    /// Many messages that come at once are all taken, and the beginning of another is kept.
+    @Test func messagesComeInBatches() throws {
+        let harness = try DisplayHarness()
+        var viewer = Viewer(harness)
+        _ = try viewer.begin()
+        var keys: [UInt8] = []
+        for index in 0..<3000 { keys += [4, UInt8(1 - index % 2), 0, 0, 0, 0, 0, 0x61] }
+        _ = try viewer.say(keys + [4, 1, 0, 0])
+        #expect(viewer.session.input == [4, 1, 0, 0])
+        #expect(viewer.session.effects == 3000)
+    }
+
+    @Test func answersAreCompared() {
+        let challenge = [UInt8](0..<16)
+        let password = Array("secret".utf8)
+        let right = RemotePassword.answer(challenge, password)
+        #expect(RemotePassword.isAnswer(right, to: challenge, password))
+        for index in 0..<16 {
+            var wrong = right
+            wrong[index] ^= 0x80
+            #expect(!RemotePassword.isAnswer(wrong, to: challenge, password))
+        }
+        #expect(!RemotePassword.isAnswer([], to: [], password))
+        #expect(!RemotePassword.isAnswer(Array(right.dropLast()), to: challenge, password))
+    }
+
+    @Test func wrongPasswordsTakeEverLonger() {
+        var brake = PasswordBrake()
+        let second: UInt64 = 1_000_000_000
+        var now = 1000 * second
+        var delays: [UInt64] = []
+        for _ in 0..<9 {
+            delays.append((brake.failed(at: now) - now) / 1_000_000)
+            now += second
+        }
+        #expect(delays == [250, 500, 1000, 2000, 4000, 8000, 16000, 16000, 16000])
+        now += 200 * second
+        #expect(brake.failed(at: now) - now == 250_000_000)
     }
 }

@@ -25,6 +25,13 @@ enum RemotePassword {
         return result
     }
 
+    /// Whether a viewer has answered a challenge as one with the password does. How long it takes says nothing of where they differ.
+    static func isAnswer(_ answer: [UInt8], to challenge: [UInt8], _ password: [UInt8]) -> Bool {
+        let right = Self.answer(challenge, password)
+        guard right.count == 16, answer.count == right.count else { return false }
+        return zip(answer, right).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
+    }
+
     private static let zero: DES_cblock = (0, 0, 0, 0, 0, 0, 0, 0)
 
     private static func reversed(_ byte: UInt8) -> UInt8 {

@@ -32,6 +32,12 @@ struct ViewerConversation {
 
     var display: Int { session.display }
 
+    /// Whether the viewer has greeted, and knows the password if there is one.
+    var isServing: Bool { (kind == .plain || kind == .web) && session.isServing }
+
+    /// Whether it ends because the viewer doesn't know the password.
+    var isRejected: Bool { ending == ViewerSession.wrongPassword }
+
     /// What of the display has changed.
     mutating func note(_ damage: DamageList) { session.note(damage) }
 
@@ -46,7 +52,10 @@ struct ViewerConversation {
             case .page: break
             case .request: try takeRequest(bytes)
             case .web:
-                if let contents = try web.takeFrames(bytes, &output) {
+                if let contents = try web.takeFrames(
+                    bytes, longestFrame: session.isServing ? WebSocket.longestFrame : ViewerSession.longestBeginning,
+                    &output)
+                {
                     try session.receive(contents, scheme, password: password)
                 } else {
                     end("")
@@ -73,6 +82,11 @@ struct ViewerConversation {
             kind = .web
         case .other:
             output += WebSocket.response("404 Not Found", "<p>There is nothing here.</p>")
+            kind = .page
+            end("")
+        case .misdirected:
+            output += WebSocket.response(
+                "421 Misdirected Request", "<p>Use the address in numbers, or localhost, in place of a name.</p>")
             kind = .page
             end("")
         case nil: break

@@ -82,6 +82,15 @@ final class ViewerLink {
     /// Why it ended; empty: as it should.
     var ending: String { state.conversation.ending ?? "" }
 
+    /// Whether the viewer is past the handshake.
+    var isServing: Bool { state.conversation.isServing }
+
+    /// Whether it ends because the viewer doesn't know the password.
+    var isRejected: Bool { state.conversation.isRejected }
+
+    /// Has it end for a reason of the server's.
+    func end(_ reason: String) { state.conversation.end(reason) }
+
     func note(_ damage: DamageList) { state.conversation.note(damage) }
 
     /// Goes on as far as it can. Returns what to wait for; nil: the connection has ended.

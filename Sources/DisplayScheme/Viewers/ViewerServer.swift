@@ -83,6 +83,9 @@ private final class ViewerLoop {
     /// By their places.
     private var links: [Int: ViewerLink] = [:]
     private var waitsFor: [Int: Platform.PollEvents] = [:]
+    /// Those that gave a wrong password, and when they end.
+    private var rejected: [Int: UInt64] = [:]
+    private var brakes: [ViewerKind: PasswordBrake] = [:]
     /// Sockets whose callers aren't taken at the moment: there is no room.
     private var isFull: Set<ViewerKind> = []
 
@@ -102,7 +105,7 @@ private final class ViewerLoop {
     func run() throws(Errno) {
         serve()
         while true {
-            for (token, events) in try poll.wait(milliseconds: -1) {
+            for (token, events) in try poll.wait(milliseconds: timeout()) {
                 if token == Self.bellToken {
                     SystemCall.clearEvent(server.bell.rawValue)
                 } else if let kind = Self.listenerTokens.first(where: { $0.value == token })?.key {
@@ -119,16 +122,40 @@ private final class ViewerLoop {
         }
     }
 
+    /// Until the first of the rejected connections ends.
+    private func timeout() -> Int32 {
+        guard let next = rejected.values.min() else { return -1 }
+        let now = Clock.monotonicNanoseconds()
+        return next <= now ? 0 : Int32(clamping: (next - now + 999_999) / 1_000_000)
+    }
+
+    /// The end of a connection; it comes later after a wrong password.
+    private func finish(_ slot: Int, _ link: ViewerLink) {
+        guard link.isRejected else {
+            end(slot, link)
+            return
+        }
+        let kind: ViewerKind = server.memory.isWeb(slot) ? .web : .vnc
+        rejected[slot] = brakes[kind, default: PasswordBrake()].failed(at: Clock.monotonicNanoseconds())
+        // Nothing that it sends is of interest any more.
+        try? poll.remove(link.socket.rawValue)
+    }
+
     /// Lets every connection go on.
     private func serve() {
         // Before the damage is taken: what comes after that rings the bell.
         let count = links.count
         server.scheme.core.withLock { $0.viewerCount = count }
         let damage = server.scheme.core.withLock { core in core.damage.indices.map { core.damage[$0].take() } }
+        let now = Clock.monotonicNanoseconds()
         for (slot, link) in links {
+            if let time = rejected[slot] {
+                if time <= now { end(slot, link) }
+                continue
+            }
             if !damage[link.display].isEmpty { link.note(damage[link.display]) }
             guard let wanted = link.pump(server.scheme, encoder) else {
-                end(slot, link)
+                finish(slot, link)
                 continue
             }
             if waitsFor[slot] != wanted {
@@ -190,6 +217,7 @@ private final class ViewerLoop {
             for (index, descriptor) in pipes.descriptors.enumerated() {
                 try server.host.hold(Self.pipeName(serial, index), descriptor.rawValue)
             }
+            makeRoom()
             guard let slot = server.memory.freeSlot,
                 let link = ViewerLink(
                     beginning: serial, isWeb: kind == .web, at: slot, socket, pipes, server.memory,
@@ -220,6 +248,7 @@ private final class ViewerLoop {
         try? SystemCall.shutDown(link.socket.rawValue, receiving: true, sending: true)
         links[slot] = nil
         waitsFor[slot] = nil
+        rejected[slot] = nil
         forget(slot, server.memory.isWeb(slot) ? .web : .vnc, link.serial)
         server.scheme.forgetEffects(except: Set(links.values.map(\.serial)))
         for kind in isFull { listen(kind) }
@@ -236,12 +265,23 @@ private final class ViewerLoop {
 
     /// Somebody has come: the supervisor is to take and hold the connection.
     private func accept(_ kind: ViewerKind) {
+        makeRoom()
         guard server.memory.freeSlot != nil else {
             isFull.insert(kind)
             return
         }
         // Only a supervisor that is gone can't be told.
         try? server.host.accept(from: kind.listenerName, as: Self.socketName(kind, server.memory.newSerial()))
+    }
+
+    /// Whoever doesn't even greet keeps nobody else away: when all places are taken, the one that has waited longest without that gives its
+    /// place. Not those with a wrong password: their waiting is what slows them down.
+    private func makeRoom() {
+        guard server.memory.freeSlot == nil else { return }
+        let idle = links.filter { !$0.value.isServing && rejected[$0.key] == nil }
+        guard let (slot, link) = idle.min(by: { $0.value.serial < $1.value.serial }) else { return }
+        link.end("its place is needed, and it hasn't greeted")
+        end(slot, link)
     }
 
     private func answered(_ answer: HeldAnswer) {

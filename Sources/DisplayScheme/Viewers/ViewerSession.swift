@@ -40,6 +40,8 @@ struct ViewerSession {
     let viewer: UInt64
     let hasPassword: Bool
     var input: [UInt8] = []
+    /// Where in the input the next message begins, while messages are taken.
+    private var position = 0
     var phase = Phase.version
     var version = 8
     var style = RectangleStyle()
@@ -55,6 +57,14 @@ struct ViewerSession {
     static let sizeEncoding: Int32 = -223
     private static let levelEncodings: ClosedRange<Int32> = -256 ... -247
     private static let longestText = 1 << 20
+    /// What may come at a time before the viewer is served.
+    static let longestBeginning = 512
+    static let wrongPassword = "wrong password"
+
+    /// Whether it is past the handshake.
+    var isServing: Bool {
+        if case .serving = phase { true } else { false }
+    }
 
     /// A conversation that begins.
     ///
@@ -71,17 +81,29 @@ struct ViewerSession {
     /// Takes what the viewer sent.
     mutating func receive(_ bytes: [UInt8], _ scheme: DisplayScheme, password: [UInt8]?) throws(ViewerFault) {
         input += bytes
+        // Taken out at once: every removal moves all that follows.
+        defer {
+            input.removeFirst(position)
+            position = 0
+        }
         while try takeMessage(scheme, password) {}
+        guard isServing || waiting <= Self.longestBeginning else { throw ViewerFault(reason: "not a viewer") }
     }
+
+    /// Bytes of the input that no message was made of yet.
+    private var waiting: Int { input.count - position }
 
     /// Takes part of the input; nil if it isn't all there.
     private mutating func take(_ count: Int) -> [UInt8]? {
-        guard input.count >= count else { return nil }
-        defer { input.removeFirst(count) }
-        return Array(input.prefix(count))
+        guard waiting >= count else { return nil }
+        defer { position += count }
+        return Array(input[position..<(position + count)])
     }
 
-    private func number16(_ index: Int) -> Int { Int(input[index]) << 8 | Int(input[index + 1]) }
+    /// A byte of the message that is looked at; it must be there.
+    private func byte(_ index: Int) -> UInt8 { input[position + index] }
+
+    private func number16(_ index: Int) -> Int { Int(byte(index)) << 8 | Int(byte(index + 1)) }
 
     private func number32(_ index: Int) -> UInt32 {
         UInt32(number16(index)) << 16 | UInt32(number16(index + 2))
@@ -106,21 +128,21 @@ struct ViewerSession {
             guard text.starts(with: "RFB 003.".utf8), let minor = Int(String(decoding: text[8..<11], as: UTF8.self))
             else { throw ViewerFault(reason: "not a viewer") }
             version = minor < 7 ? 3 : min(minor, 8)
-            offerSecurity()
+            try offerSecurity()
         case .security:
             guard let choice = take(1) else { return false }
             guard choice[0] == (hasPassword ? 2 : 1) else { throw ViewerFault(reason: "security \(choice[0])") }
-            chosen()
+            try chosen()
         case .challenge(let challenge):
             guard let answer = take(16) else { return false }
-            guard let password, answer == RemotePassword.answer(challenge, password) else {
+            guard let password, RemotePassword.isAnswer(answer, to: challenge, password) else {
                 put32(1)
-                let reason = Array("wrong password".utf8)
+                let reason = Array(Self.wrongPassword.utf8)
                 if version == 8 {
                     put32(UInt32(reason.count))
                     output += reason
                 }
-                throw ViewerFault(reason: "wrong password")
+                throw ViewerFault(reason: Self.wrongPassword)
             }
             put32(0)
             phase = .start
@@ -132,11 +154,11 @@ struct ViewerSession {
         return true
     }
 
-    private mutating func offerSecurity() {
+    private mutating func offerSecurity() throws(ViewerFault) {
         let type: UInt8 = hasPassword ? 2 : 1
         if version == 3 {
             put32(UInt32(type))
-            chosen()
+            try chosen()
         } else {
             output += [1, type]
             phase = .security
@@ -144,12 +166,14 @@ struct ViewerSession {
     }
 
     /// The way of security is agreed on.
-    private mutating func chosen() {
+    private mutating func chosen() throws(ViewerFault) {
         if !hasPassword {
             if version == 8 { put32(0) }
             phase = .start
         } else {
-            let challenge = (try? SystemCall.randomBytes(count: 16)) ?? []
+            guard let challenge = try? SystemCall.randomBytes(count: 16) else {
+                throw ViewerFault(reason: "no random numbers")
+            }
             output += challenge
             phase = .challenge(challenge)
         }
@@ -169,44 +193,46 @@ struct ViewerSession {
     // MARK: Requests
 
     private mutating func takeRequest(_ scheme: DisplayScheme) throws(ViewerFault) -> Bool {
-        guard let kind = input.first else { return false }
+        guard waiting > 0 else { return false }
+        let kind = byte(0)
         switch kind {
         case 0:
             guard let bytes = take(20) else { return false }
             guard let wanted = RemotePixelFormat(bytes[4...]) else { throw ViewerFault(reason: "pixel format") }
             style.format = wanted
         case 2:
-            guard input.count >= 4 else { return false }
+            guard waiting >= 4 else { return false }
             let count = number16(2)
-            guard input.count >= 4 + 4 * count else { return false }
+            guard waiting >= 4 + 4 * count else { return false }
             let encodings = (0..<count).map { Int32(bitPattern: number32(4 + 4 * $0)) }
             takesSize = encodings.contains(Self.sizeEncoding)
             style.encoding = encodings.lazy.compactMap { RectangleEncoding(rawValue: $0) }.first ?? .raw
             style.level = encodings.first { Self.levelEncodings.contains($0) }.map { Int($0 + 256) } ?? 1
-            input.removeFirst(4 + 4 * count)
+            position += 4 + 4 * count
         case 3:
-            guard input.count >= 10 else { return false }
+            guard waiting >= 10 else { return false }
             let rectangle = Rectangle(x: number16(2), y: number16(4), width: number16(6), height: number16(8))
-            request = Request(rectangle: rectangle, isIncremental: input[1] != 0)
-            input.removeFirst(10)
+            request = Request(rectangle: rectangle, isIncremental: byte(1) != 0)
+            position += 10
         case 4:
-            guard input.count >= 8 else { return false }
-            let event = RemoteKeys.event(number32(4), isPressed: input[1] != 0)
-            input.removeFirst(8)
+            guard waiting >= 8 else { return false }
+            let event = RemoteKeys.event(number32(4), isPressed: byte(1) != 0)
+            position += 8
             if let event { scheme.take([event], display, nextEffect()) }
         case 5:
-            guard input.count >= 6 else { return false }
-            let (mask, x, y) = (input[1], number16(2), number16(4))
-            input.removeFirst(6)
+            guard waiting >= 6 else { return false }
+            let (mask, x, y) = (byte(1), number16(2), number16(4))
+            position += 6
             scheme.take(pointerEvents(mask, x, y), display, nextEffect())
         case 6:
-            guard input.count >= 8 else { return false }
+            guard waiting >= 8 else { return false }
             let count = Int(number32(4))
             guard count <= Self.longestText else { throw ViewerFault(reason: "text of \(count) bytes") }
-            guard input.count >= 8 + count else { return false }
+            guard waiting >= 8 + count else { return false }
             // Latin-1 on the wire.
-            let text = String(String.UnicodeScalarView(input[8..<(8 + count)].map { Unicode.Scalar($0) }))
-            input.removeFirst(8 + count)
+            let start = position + 8
+            let text = String(String.UnicodeScalarView(input[start..<(start + count)].map { Unicode.Scalar($0) }))
+            position += 8 + count
             scheme.setClipboard(text, display, nextEffect())
         default: throw ViewerFault(reason: "message \(kind)")
         }

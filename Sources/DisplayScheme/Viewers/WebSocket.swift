@@ -1,4 +1,5 @@
 import CCrypto
+import Platform
 
 /// The web's side of a viewer's connection: the request for the page or for a web socket (RFC 6455), and the socket's frames.
 struct WebSocket {
@@ -10,10 +11,12 @@ struct WebSocket {
         case socket(path: String, answer: [UInt8])
         /// Something that isn't there.
         case other
+        /// Asked for under a name: who answers for that name today may be somebody else tomorrow.
+        case misdirected
     }
 
     private static let longestRequest = 16384
-    private static let longestFrame = 1 << 20
+    static let longestFrame = 1 << 20
 
     /// What came and isn't whole yet.
     private(set) var input: [UInt8] = []
@@ -38,11 +41,15 @@ struct WebSocket {
                 fields[parts[0].lowercased()] = String(parts[1].drop { $0 == " " })
             }
         }
+        // A page of another site could have its own name lead here, and would then count as one of ours.
+        if let host = fields["host"], !Self.isPlain(host) { return .misdirected }
         guard fields["upgrade"]?.lowercased() == "websocket", let key = fields["sec-websocket-key"] else {
             return path == "/" || DisplayCore.displayNumber(String(path.dropFirst())) != nil ? .page(path) : .other
         }
         // Another site's page must not look at this one's display.
-        if let origin = fields["origin"], let host = fields["host"], !origin.hasSuffix("://\(host)") { return .other }
+        if let origin = fields["origin"] {
+            guard let host = fields["host"], origin.hasSuffix("://\(host)") else { return .other }
+        }
         var answer = """
             HTTP/1.1 101 Switching Protocols\r
             Upgrade: websocket\r
@@ -54,6 +61,21 @@ struct WebSocket {
             answer += "Sec-WebSocket-Protocol: binary\r\n"
         }
         return .socket(path: path, answer: Array((answer + "\r\n").utf8))
+    }
+
+    /// Whether a host is a numeric address or `localhost`, with a port or without.
+    static func isPlain(_ text: String) -> Bool {
+        var host = Substring(text)
+        if let colon = text.lastIndex(of: ":"), text.last != "]" {
+            let port = text[text.index(after: colon)...]
+            guard !port.isEmpty, port.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return false }
+            host = text[..<colon]
+        }
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            return SocketAddress(numeric: String(host.dropFirst().dropLast()), port: 0)?.isIPv6 == true
+        }
+        if host.lowercased() == "localhost" { return true }
+        return SocketAddress(numeric: String(host), port: 0)?.isIPv6 == false
     }
 
     /// What the server says to a browser's key.
@@ -82,17 +104,24 @@ struct WebSocket {
         let body = Array(body.utf8)
         let head =
             "HTTP/1.1 \(status)\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: \(body.count)\r\n"
-            + "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+            + "Cache-Control: no-store\r\nX-Frame-Options: DENY\r\n"
+            + "Content-Security-Policy: frame-ancestors 'none'\r\nConnection: close\r\n\r\n"
         return Array(head.utf8) + body
     }
 
     // MARK: Frames
 
     /// What a browser's frames carry; nil: the browser ended it. Answers (to pings) go to `output`.
-    mutating func takeFrames(_ bytes: [UInt8], _ output: inout [UInt8]) throws(ViewerFault) -> [UInt8]? {
+    ///
+    /// - Parameter longestFrame: what a frame may carry at most.
+    mutating func takeFrames(
+        _ bytes: [UInt8], longestFrame: Int = Self.longestFrame, _ output: inout [UInt8]
+    ) throws(ViewerFault) -> [UInt8]? {
         input += bytes
         var contents: [UInt8] = []
-        while let frame = try takeFrame() {
+        var position = 0
+        defer { input.removeFirst(position) }
+        while let frame = try takeFrame(from: &position, longestFrame) {
             switch frame.kind {
             case 0, 1, 2: contents += frame.contents
             case 8: return nil
@@ -103,25 +132,29 @@ struct WebSocket {
         return contents
     }
 
-    private mutating func takeFrame() throws(ViewerFault) -> (kind: UInt8, contents: [UInt8])? {
-        guard input.count >= 2 else { return nil }
-        guard input[1] & 0x80 != 0 else { throw ViewerFault(reason: "frame without mask") }
-        var count = Int(input[1] & 0x7f)
+    private func takeFrame(
+        from position: inout Int, _ longestFrame: Int
+    ) throws(ViewerFault) -> (kind: UInt8, contents: [UInt8])? {
+        let there = input.count - position
+        guard there >= 2 else { return nil }
+        guard input[position + 1] & 0x80 != 0 else { throw ViewerFault(reason: "frame without mask") }
+        var count = Int(input[position + 1] & 0x7f)
         var start = 2
         if count >= 126 {
             let bytes = count == 126 ? 2 : 8
-            guard input.count >= 2 + bytes else { return nil }
-            let wide = input[2..<(2 + bytes)].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-            guard wide <= UInt64(Self.longestFrame) else { throw ViewerFault(reason: "frame too long") }
+            guard there >= 2 + bytes else { return nil }
+            let wide = input[(position + 2)..<(position + 2 + bytes)].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+            guard wide <= UInt64(longestFrame) else { throw ViewerFault(reason: "frame too long") }
             count = Int(wide)
             start += bytes
         }
-        guard input.count >= start + 4 + count else { return nil }
-        let mask = Array(input[start..<(start + 4)])
-        var contents = Array(input[(start + 4)..<(start + 4 + count)])
+        guard there >= start + 4 + count else { return nil }
+        let first = position + start + 4
+        let mask = Array(input[(first - 4)..<first])
+        var contents = Array(input[first..<(first + count)])
         for index in contents.indices { contents[index] ^= mask[index & 3] }
-        let kind = input[0] & 0x0f
-        input.removeFirst(start + 4 + count)
+        let kind = input[position] & 0x0f
+        position = first + count
         return (kind, contents)
     }
 
