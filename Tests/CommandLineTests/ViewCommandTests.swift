@@ -56,9 +56,25 @@ import Testing
             ("display.vnc=localhost:5900", "with an address in numbers"),
             ("display.web=web", "with an address in numbers"),
             ("display.vnc=0.0.0.0:5900,display.password-file=\(bench.file("empty"))", "no password"),
+            // Others could read it; not even the message has it.
+            ("display.password=hunter2", "display.password-file=FILE"),
         ] {
             let result = try bench.fail(1, "mount", bench.file("disk.img"), bench.file("mount"), "-o", option)
             #expect(result.errors.contains(message), "\(option): \(result.errors)")
+            #expect(!result.errors.contains("hunter2"))
         }
+    }
+
+    /// The password is the first line, whatever ends it: with a line of its own, the address is the next thing that is looked at.
+    @Test(arguments: ["secret\nsecond line", "secret\r\nsecond line\r\n", "\r\nsecond line"])
+    func thePasswordIsTheFirstLine(_ text: String) throws {
+        let bench = try Workbench()
+        try bench.run("mkfs", bench.file("disk.img"), "--size", "16M")
+        try SystemCall.makeDirectoryAt(AT_FDCWD, Array(bench.file("mount").utf8), mode: 0o755)
+        try bench.write("password", Array(text.utf8))
+        let result = try bench.fail(
+            1, "mount", bench.file("disk.img"), bench.file("mount"), "-o",
+            "display.vnc=nowhere,display.password-file=\(bench.file("password"))")
+        #expect(result.errors.contains(text.hasPrefix("secret") ? "with an address in numbers" : "no password"))
     }
 }

@@ -89,6 +89,12 @@ extension ControlJSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral {
 }
 
 @Suite struct SupervisorTests {
+    /// Status, and so a report of a fault, has the paths that processes were configured with; a password that looks like one isn't among them.
+    @Test func statusShowsNoPasswords() {
+        let settings = [("disk", "/images/disk.img"), ("password", "/hunter2"), ("size", "64x48")]
+        #expect(Supervisor.paths(in: settings.map { (key: $0.0, value: $0.1) }) == ["/images/disk.img"])
+    }
+
     @Test func startsInTheOrderOfUse() throws {
         let system = try FakeSystem([
             FakeSystem.scheme("file", uses: ["disk"]), FakeSystem.scheme("disk"), FakeSystem.scheme("pipe"),

@@ -17,11 +17,15 @@ extension Supervisor {
         ])
     }
 
-    /// Paths that processes were configured with: images, overlays, passwords.
-    private var configuredFiles: [String] {
-        let values = members.flatMap { $0.configuration.settings.map(\.value) }
-        return Set(values.filter { $0.hasPrefix("/") }).sorted()
+    /// Paths that processes were configured with: images, overlays, sockets.
+    private var configuredFiles: [String] { Self.paths(in: members.flatMap { $0.configuration.settings }) }
+
+    /// The paths among settings; a password is none, even if it begins like one.
+    static func paths(in settings: [(key: String, value: String)]) -> [String] {
+        Set(settings.filter { !secretSettings.contains($0.key) && $0.value.hasPrefix("/") }.map(\.value)).sorted()
     }
+
+    private static let secretSettings: Set<String> = ["password"]
 
     private func memberJSON(_ member: Member, _ time: UInt64) -> ControlJSON {
         let confinement = member.isAlive ? Confinement(processID: member.pid) : nil

@@ -57,6 +57,11 @@ struct MountPlan {
             // The last point: a scheme's own name can have one.
             if let point = parts[0].lastIndex(of: "."), !option.hasPrefix("x-") {
                 let key = parts[0][parts[0].index(after: point)...]
+                guard parts[0] != "display.password" else {
+                    throw ToolFailure(
+                        "display.password: everybody on this machine could read the password on the command line",
+                        advice: "Write it into the first line of a file: -o display.password-file=FILE.")
+                }
                 settings.append((String(parts[0][..<point]), String(key), value))
             } else {
                 kernelOptions.append(option)
@@ -224,7 +229,9 @@ struct MountPlan {
         if let file = setting("password-file") {
             let password: String
             do throws(Errno) {
-                password = String(try SystemCall.smallFile(file).prefix { $0 != "\n" })
+                // Bytes: CR and LF together are a single character.
+                let line = try SystemCall.smallFile(file).utf8.prefix { $0 != 0x0a && $0 != 0x0d }
+                password = String(decoding: Array(line), as: UTF8.self)
             } catch {
                 throw ToolFailure("\(file): \(error)")
             }

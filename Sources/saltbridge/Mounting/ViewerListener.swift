@@ -50,6 +50,12 @@ enum ViewerListener {
     private static func listen(_ place: SocketAddress) throws(Errno) -> SharedDescriptor {
         let socket = try SystemCall.socket(.stream, isIPv6: place.isIPv6)
         try SystemCall.setSocketOption(socket.rawValue, level: SOL_SOCKET, name: SO_REUSEADDR, value: 1)
+        // Connections have this from their listener: a viewer whose machine is gone doesn't keep its place.
+        try SystemCall.setSocketOption(socket.rawValue, level: SOL_SOCKET, name: SO_KEEPALIVE, value: 1)
+        let tcp = Int32(IPPROTO_TCP)
+        try SystemCall.setSocketOption(socket.rawValue, level: tcp, name: TCP_KEEPIDLE, value: 60)
+        try SystemCall.setSocketOption(socket.rawValue, level: tcp, name: TCP_KEEPINTVL, value: 15)
+        try SystemCall.setSocketOption(socket.rawValue, level: tcp, name: TCP_USER_TIMEOUT, value: 120_000)
         try SystemCall.bind(socket.rawValue, to: place)
         try SystemCall.listen(socket.rawValue, backlog: 16)
         return socket
