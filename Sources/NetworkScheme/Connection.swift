@@ -59,6 +59,8 @@ final class Connection {
     var session: TLSSession?
     /// Its handle is closed; the end of the session is still to be sent.
     var isLingering = false
+    /// How often something was thrown away that came meanwhile.
+    var lingerRounds = 0
 
     // Echoes.
     var echo = EchoState()

@@ -46,6 +46,9 @@ public struct Endpoint: Sendable, Equatable {
     /// The address, if the host is numeric.
     public var numeric: SocketAddress? { SocketAddress(numeric: host, port: port) }
 
+    /// The host as it stands in certificates: without the point at the end that names the root of all names.
+    var certificateName: String { host.hasSuffix(".") ? String(host.dropLast()) : host }
+
     /// Whether any address is meant.
     public var isAny: Bool { host.isEmpty || host == "*" }
 }

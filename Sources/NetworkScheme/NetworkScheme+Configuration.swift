@@ -97,6 +97,9 @@ extension NetworkScheme {
         }
     }
 
+    /// The longest text that may be written.
+    static let configurationBytes = 512
+
     /// Whether a file of `netcfg` may be opened so.
     func checkConfiguration(_ place: ConfigurationPlace, _ flags: UInt32) throws(Errno) {
         if place.isDirectory { throw .isDirectory }

@@ -169,10 +169,11 @@ extension NetworkScheme {
         }
         let isIPv6 = Endpoint(memory.text(connection.slot))?.numeric?.isIPv6 ?? false
         do throws(Errno) {
-            while true {
+            for _ in 0..<Self.roundLimit {
                 let packet = try receivePacket(socket)
                 if let outcome = EchoOutcome(packet, isIPv6: isIPv6, hasHeader: false) { take(outcome, &state) }
             }
+            if connection.echo.sentAt != nil { arm(connection, .readable) }
         } catch {
             if error == .wouldBlock {
                 if connection.echo.sentAt != nil { arm(connection, .readable) }
@@ -188,7 +189,9 @@ extension NetworkScheme {
         var nodes: Set<UInt64> = []
         for isIPv6 in [false, true] {
             guard let raw = echoSockets.raw(isIPv6: isIPv6) else { continue }
-            while let packet = try? receivePacket(raw) {
+            // The sockets are watched all the time: for the rest the loop comes again.
+            for _ in 0..<Self.roundLimit {
+                guard let packet = try? receivePacket(raw) else { break }
                 if let outcome = EchoOutcome(packet, isIPv6: isIPv6, hasHeader: !isIPv6) {
                     nodes.formUnion(take(outcome, &state))
                 }

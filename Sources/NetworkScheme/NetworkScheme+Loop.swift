@@ -64,6 +64,8 @@ extension NetworkScheme {
                 return
             }
             connection.armed = []
+            // Whoever wrote may wait for nothing of ours: what it left is sent without it.
+            if memory.stage(slot) == .connected { sendRest(connection) }
             if connection.isLingering {
                 end(connection, &state)
             } else if memory.stage(slot) == .listening {

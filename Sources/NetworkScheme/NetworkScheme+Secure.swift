@@ -16,7 +16,7 @@ extension NetworkScheme {
         if let known = connection.session {
             session = known
         } else {
-            session = try tls.session(host: endpoint.host, isNumeric: endpoint.numeric != nil)
+            session = try tls.session(host: endpoint.certificateName, isNumeric: endpoint.numeric != nil)
             connection.session = session
         }
         do throws(Errno) {
@@ -44,16 +44,41 @@ extension NetworkScheme {
         }
         // What nobody will read (tickets for a later session, for instance): closing with it unread would reset the connection, and
         // what was written last be lost.
-        while let count = try? SystemCall.discard(socket.rawValue, count: 1 << 20), count > 0 {}
-        guard (try? session.flush(socket.rawValue)) == false else { return false }
+        let hasMore = discardUnread(connection, socket)
+        let isSent = (try? session.flush(socket.rawValue)) != false
+        if isSent, !hasMore { return false }
         connection.isLingering = true
         connection.nodes = []
         connection.handles = []
         memory.forgetHandle(connection.slot)
         state.byHandle = state.byHandle.filter { $0.value != connection.slot }
-        arm(connection, .writable)
+        var wanted: SocketEvents = []
+        if !isSent { wanted.insert(.writable) }
+        if hasMore { wanted.insert(.readable) }
+        arm(connection, wanted)
         return true
     }
+
+    /// Throws away what has come; true if there may be more. A peer that sends without end keeps neither the scheme's lock nor its socket.
+    private func discardUnread(_ connection: Connection, _ socket: SharedDescriptor) -> Bool {
+        for _ in 0..<Self.roundLimit {
+            guard let count = try? SystemCall.discard(socket.rawValue, count: 1 << 20), count > 0 else { return false }
+            connection.lingerRounds += 1
+        }
+        return connection.lingerRounds < Self.lingerRoundLimit
+    }
+
+    /// What the last write has left, or an answer of the session's own, goes when there is room: also if nobody calls meanwhile.
+    func sendRest(_ connection: Connection) {
+        guard let session = connection.session, let socket = connection.descriptor,
+            (try? session.flush(socket.rawValue)) == false
+        else { return }
+        arm(connection, .writable)
+    }
+
+    /// So often something is received at a time while the others wait for the scheme's lock.
+    static let roundLimit = 16
+    private static let lingerRoundLimit = 256
 
     private static let lingerMilliseconds: Int32 = 60_000
 }

@@ -138,6 +138,7 @@ extension NetworkScheme {
     private func finishAnswer(_ connection: Connection, taken: Int) {
         state.withLock { _ in
             if taken > 0 { takeOut(connection, taken) }
+            sendRest(connection)
             connection.isAnswering = false
         }
         answerEnd.broadcast()
@@ -158,7 +159,9 @@ extension NetworkScheme {
         let role = try role(node, handle, context)
         if role == .ctl { return try command(node, handle, bytes, flags, &context) }
         if case .configuration(let place, _)? = NodeNumber(node) {
-            try setConfiguration(place, String(decoding: Self.copy(bytes.extracting(first: 512)), as: UTF8.self))
+            // It is taken as a whole, or not at all.
+            guard offset == 0, bytes.byteCount <= Self.configurationBytes else { throw .invalidArgument }
+            try setConfiguration(place, String(decoding: Self.copy(bytes), as: UTF8.self))
             return bytes.byteCount
         }
         guard role == .data else { throw .badFileDescriptor }
@@ -311,6 +314,7 @@ extension NetworkScheme {
             }
             let missing = events & ~ready & (PollEvents.input | PollEvents.output)
             if missing != 0 { arm(connection, SocketEvents(rawValue: missing)) }
+            sendRest(connection)
             return ready & (events | PollEvents.error | PollEvents.hangUp)
         }
     }

@@ -41,7 +41,8 @@ final class TLSSession: @unchecked Sendable {
             isNumeric
             ? unsafe X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session), host) == 1
             : unsafe SSL_set1_host(session, host) == 1 && ctls_set_server_name(session, host) == 1
-        guard isSet else { throw .invalidArgument }
+        // OpenSSL takes an empty name for the wish that none be checked.
+        guard isSet, !host.isEmpty else { throw .invalidArgument }
     }
 
     deinit { unsafe SSL_free(session) }

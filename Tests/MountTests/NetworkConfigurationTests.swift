@@ -69,6 +69,11 @@ struct NetworkConfigurationTests {
         #expect(write("nonsense\n") == EINVAL)
         #expect(write("\n") == EINVAL)
         #expect(write("127.0.0.9\n") == EACCES)
+        // Nothing is taken in part.
+        #expect(write("127.0.0.1:\(server.port)" + String(repeating: "\n", count: 512)) == EINVAL)
+        let other = try open(path)
+        #expect(unsafe pwrite(other, "127.0.0.1\n", 10, 4) == -1 && Glibc.errno == EINVAL)
+        close(other)
         #expect(write("127.0.0.1:\(server.port)\n") == 0)
         #expect(try textFile(path) == "127.0.0.1:\(server.port)")
         #expect(try textFile("\(system.network)/dns/one.example") == "192.0.2.77")

@@ -1,4 +1,5 @@
 import Platform
+import SystemPackage
 import Testing
 
 @testable import NetworkScheme
@@ -22,6 +23,20 @@ struct ParsingTests {
         String(repeating: "a", count: 256) + ":80",
     ])
     func noEndpoints(_ text: String) { #expect(Endpoint(text) == nil) }
+
+    /// Certificates don't have the point that ends a full name.
+    @Test(arguments: [
+        ("host.example.:443", "host.example"), ("host.example:443", "host.example"), ("127.0.0.1:443", "127.0.0.1"),
+        ("[::1]:443", "::1"), (".:443", ""),
+    ])
+    func certificateNames(_ text: String, _ name: String) { #expect(Endpoint(text)?.certificateName == name) }
+
+    /// A session without a name to check would be one with anybody.
+    @Test func emptyNamesAreRefused() throws {
+        #expect(throws: Errno.invalidArgument) {
+            try TLSContext(certificates: nil).session(host: "", isNumeric: false)
+        }
+    }
 
     private func address(_ text: String) throws -> SocketAddress {
         let endpoint = try #require(Endpoint(text))
