@@ -148,7 +148,7 @@ public final class DiskScheme: NodeScheme {
             }
             handles[key] = Open(node: node, isWriting: isWriting)
         }
-        context.opened = [.directIO, .parallelDirectWrites, .noFlush]
+        context.opened = [.directIO, .parallelDirectWrites, .noFlush, .writesAfterFlush]
     }
 
     /// Opens a disk by its name.

@@ -72,6 +72,11 @@ public final class ChannelDevice: BlockDevice {
     public func writeAfterFlush(at offset: UInt64, _ buffer: BufferSlice) throws(BlockDeviceError) {
         try checkWritable()
         let count = Int(clamping: try checkedLength(at: offset, [buffer]))
+        guard file.opened.contains(.writesAfterFlush) else {
+            try flush()
+            try write(at: offset, [buffer])
+            return try flush()
+        }
         host?.reached(.flushing)
         defer { host?.reached(.flushed) }
         do throws(Errno) {

@@ -102,7 +102,10 @@ public final class FuseSession: @unchecked Sendable {
     /// - Throws: the errno of a thread that couldn't be started.
     public func run() throws(Errno) {
         if options.locksMemory { lockMemory() }
-        _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+        // Of the open file that the supervisor and later processes share: all of them read as `nextRequest` does. Without it reading
+        // waits by itself.
+        let flags = fcntl(descriptor, F_GETFL)
+        if flags >= 0 { _ = fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) }
         takeOver()
         try workers.run(self)
     }
@@ -143,13 +146,18 @@ public final class FuseSession: @unchecked Sendable {
         if count >= 0 || errno != EAGAIN { return count }
         // While another thread waits for a server, this one would only be in that one's way.
         if workers.readerIsAlone {
+            var code: Int32 = 0
             let isHere = spin.withLock { spin in
                 spin.run {
                     count = unsafe read(descriptor, buffer, byteCount)
-                    return count >= 0 || errno != EAGAIN
+                    code = errno
+                    return count >= 0 || code != EAGAIN
                 }
             }
-            if isHere { return count }
+            if isHere {
+                errno = code
+                return count
+            }
         }
         backend.willIdle()
         while true {
@@ -158,8 +166,10 @@ public final class FuseSession: @unchecked Sendable {
             _ = unsafe poll(&entry, 1, -1)
             let time = Clock.monotonicNanoseconds() &- start
             count = unsafe read(descriptor, buffer, byteCount)
-            if count >= 0 || errno != EAGAIN {
+            let code = errno
+            if count >= 0 || code != EAGAIN {
                 spin.withLock { $0.slept(time) }
+                errno = code
                 return count
             }
         }

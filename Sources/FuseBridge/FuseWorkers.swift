@@ -181,6 +181,7 @@ final class FuseWorker: @unchecked Sendable {
     /// Another thread reads while this one waits.
     func passOnReading() {
         guard isReading else { return }
+        session.backend.willIdle()
         isReading = false
         if !session.workers.passOn(session) { isReading = true }
     }

@@ -1,12 +1,13 @@
 import SchemeProtocol
+import SystemPackage
 
 // The kernel asks again for what it could know. After every change in a directory it asks for the directory's attributes; before the
 // first write to a new file, whether the file has capabilities; and of a file whose last name is gone it still sends the time of
 // that. The answers stand in what the server answered before, so the server isn't woken for them.
 //
 // What is remembered is right because nobody but this route's callers changes the scheme (a server says so by letting its attributes
-// be kept), and because it is only taken over, and only told, while no other change is under way: with several at once, the
-// order of the answers isn't that of the changes.
+// be kept for ever; if it says later that something has changed, everything is forgotten), and because it is only taken over, and
+// only told, while no other change is under way: with several at once, the order of the answers isn't that of the changes.
 
 /// What the answers of one scheme's server said that will be asked again. Guarded by a lock of its owner.
 struct AnswerMemory {
@@ -22,6 +23,11 @@ struct AnswerMemory {
 
     /// How many nodes of one kind are remembered.
     private static let limit = 64
+    /// Attributes that may be kept for so long are kept by nobody but us, in milliseconds: a day.
+    private static let lasting: UInt32 = 86_400_000
+
+    /// False as long as changes of a dead router may be under way.
+    private var isOpen: Bool
 
     /// Changes that were submitted and not answered.
     private var underWay = 0
@@ -33,6 +39,11 @@ struct AnswerMemory {
     private var gone: [UInt64] = []
     /// New files, which have no capabilities.
     private var new: [UInt64] = []
+
+    /// Nothing is known.
+    ///
+    /// - Parameter isOpen: false if others' changes may be under way: nothing is remembered until there are none.
+    init(isOpen: Bool = true) { self.isOpen = isOpen }
 
     // MARK: Asking
 
@@ -51,8 +62,13 @@ struct AnswerMemory {
     // MARK: Learning
 
     /// A request is going to be submitted; nil if it has no bearing.
-    mutating func begin(_ entry: SubmissionEntry, _ arguments: RequestArguments) -> Ticket? {
+    ///
+    /// - Parameter isIdle: whether nothing at all is with the server.
+    mutating func begin(
+        _ entry: SubmissionEntry, _ arguments: RequestArguments, isIdle: () -> Bool = { true }
+    ) -> Ticket? {
         guard let opcode = Opcode(rawValue: entry.opcode) else { return nil }
+        if !isOpen { isOpen = underWay == 0 && isIdle() }
         switch opcode {
         case .getattr: break
         case .create, .tmpfile, .mknod, .mkdir, .symlink, .link:
@@ -72,23 +88,32 @@ struct AnswerMemory {
             wasAlone: underWay == (isChange ? 1 : 0), number: changeCount)
     }
 
-    /// A request failed: it changed nothing.
-    mutating func failed(_ ticket: Ticket) {
-        if ticket.opcode != .getattr { underWay -= 1 }
+    /// A request failed. The usual refusals say that it changed nothing; others don't.
+    mutating func failed(_ ticket: Ticket, _ error: Errno) {
+        guard ticket.opcode != .getattr else { return }
+        underWay -= 1
+        switch error {
+        case .fileExists, .noSuchFileOrDirectory, .directoryNotEmpty, .noSpace, .permissionDenied, .notPermitted,
+            .isDirectory, .notDirectory:
+            break
+        default: directory = nil
+        }
     }
 
     /// A request was answered.
     mutating func answered(_ ticket: Ticket, _ reply: RawSpan, value0: UInt64) {
-        let isAlone = ticket.wasAlone && ticket.number == changeCount
+        let isAlone = isOpen && ticket.wasAlone && ticket.number == changeCount
         if ticket.opcode == .getattr {
-            if isAlone { remember(NodeAttributes(decoding: reply)) }
+            if isAlone { remember(NodeAttributes(decoding: reply), of: ticket.node) }
             return
         }
         underWay -= 1
         guard isAlone else { return directory = nil }
         switch ticket.opcode {
         case .create, .tmpfile, .mknod:
-            if let node = NodeAttributes(decoding: reply)?.node { Self.add(node, to: &new) }
+            if let made = NodeAttributes(decoding: reply), made.attributesValid >= Self.lasting {
+                Self.add(made.node, to: &new)
+            }
             update(ticket, reply, after: NodeAttributes.byteCount)
         case .mkdir, .symlink, .link: update(ticket, reply, after: NodeAttributes.byteCount)
         case .unlink:
@@ -106,15 +131,16 @@ struct AnswerMemory {
         }
     }
 
-    /// Everything is asked again.
+    /// Everything is asked again, and answers that are on their way aren't remembered.
     mutating func forget() {
+        changeCount &+= 1
         directory = nil
         gone.removeAll()
         new.removeAll()
     }
 
-    private mutating func remember(_ attributes: NodeAttributes?) {
-        guard let attributes, attributes.attributesValid > 0,
+    private mutating func remember(_ attributes: NodeAttributes?, of node: UInt64) {
+        guard let attributes, attributes.node == node, attributes.attributesValid >= Self.lasting,
             attributes.mode & ModeBits.typeMask == ModeBits.directory
         else { return }
         directory = attributes

@@ -99,11 +99,16 @@ extension SchemeRoute {
 
     /// Asks the server for something whose answer nobody waits for; a server that sleeps isn't woken for it (`wakeServer`).
     ///
-    /// - Throws: ENODEV if the scheme is offline.
+    /// While the server is away it is waited for, as with `perform`.
+    ///
+    /// - Throws: ENODEV if the scheme is offline, and the server's errno if it was waited for.
     public func post(_ call: Call) throws(Errno) {
-        let slot = try reserve(call)
-        client.submit(slot, call.entry, call.arguments, cookie: call.unique, quietly: true)
-        if availability.load(ordering: .sequentiallyConsistent) == .offline { failHeld() }
+        var slot = try reserve(call)
+        if client.submit(slot, call.entry, call.arguments, cookie: call.unique, quietly: true) {
+            boundLog()
+            return
+        }
+        try submit(&slot, call, payload: 0..<0, Waiter.current) { _ in }
     }
 
     /// Wakes the server if it sleeps although something was posted.
@@ -128,7 +133,7 @@ extension SchemeRoute {
         if availability.load(ordering: .sequentiallyConsistent) == .offline { failHeld() }
         let completion = exchange.wait(waiter)
         if let errno = completion.errno {
-            noteFailure(ticket)
+            noteFailure(ticket, Errno(rawValue: errno))
             keepUntilReplied(completion.tag, completion.opcode, waiter)
             throw Errno(rawValue: errno)
         }

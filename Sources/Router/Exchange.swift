@@ -26,7 +26,8 @@ final class Exchange: Sendable {
         var isPaused = false
     }
 
-    /// How long a thread waits before it lets another one read requests: longer than a request that is answered from memory.
+    /// How long a thread waits before it lets another one read requests: longer than a request that is answered from memory, its
+    /// wake-ups of sleeping processors included, as it costs two more to wake the other thread.
     static let patience: UInt64 = 400_000
 
     let client: ChannelClient

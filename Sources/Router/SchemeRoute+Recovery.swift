@@ -41,11 +41,11 @@ extension SchemeRoute {
     public func serverDied(wasKilled: Bool = false) {
         timeline.serverDied()
         noteDeath(wasKilled: wasKilled)
-        forgetAnswers()
         incarnation.store(0, ordering: .sequentiallyConsistent)
         client.holdBack()
         exchange.pause()
         drainAll()
+        forgetAnswers()
     }
 
     /// Says how the last server died, for the blame of what it had in hand.
@@ -77,6 +77,8 @@ extension SchemeRoute {
         availability.store(.offline, ordering: .sequentiallyConsistent)
         exchange.pause()
         failHeld()
+        // Also what nobody waits for.
+        drainAll()
         exchange.resume()
     }
 

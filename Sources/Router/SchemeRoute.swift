@@ -71,9 +71,8 @@ public final class SchemeRoute: Sendable {
     let isCommitting = CommitGate()
     /// Requests of a dead router that the kernel may hand out again: unique number to record.
     let orphans: Orphans
-    /// What need not be asked again; nothing as long as changes of a dead router may be under way.
-    private let memory = Locked(AnswerMemory())
-    private let remembers: Atomic<Bool>
+    /// What need not be asked again.
+    private let memory: Locked<AnswerMemory>
     /// What recoveries did.
     public let timeline = RecoveryLog()
     private let hasEnded = Atomic<Bool>(false)
@@ -98,7 +97,7 @@ public final class SchemeRoute: Sendable {
         self.client = client
         self.faults = faults
         self.points = points
-        remembers = Atomic(!isAdopted)
+        memory = Locked(AnswerMemory(isOpen: !isAdopted))
         handles = HandleTable(client)
         let orphans = Orphans(client, isAdopted: isAdopted, faults)
         self.orphans = orphans
@@ -184,11 +183,7 @@ public final class SchemeRoute: Sendable {
 
     /// Before the request is submitted.
     func noteSubmission(_ entry: SubmissionEntry, _ arguments: RequestArguments) -> AnswerMemory.Ticket? {
-        if !remembers.load(ordering: .relaxed) {
-            guard client.fill.inFlight == 0 else { return nil }
-            remembers.store(true, ordering: .relaxed)
-        }
-        return memory.withLock { $0.begin(entry, arguments) }
+        memory.withLock { $0.begin(entry, arguments) { client.fill.inFlight == 0 } }
     }
 
     /// When it is answered.
@@ -199,13 +194,13 @@ public final class SchemeRoute: Sendable {
     }
 
     /// When it failed.
-    func noteFailure(_ ticket: AnswerMemory.Ticket?) {
+    func noteFailure(_ ticket: AnswerMemory.Ticket?, _ error: Errno) {
         guard let ticket else { return }
-        memory.withLock { $0.failed(ticket) }
+        memory.withLock { $0.failed(ticket, error) }
     }
 
-    /// What was known needn't be what the next server says.
-    func forgetAnswers() { memory.withLock { $0.forget() } }
+    /// What was known needn't be right any more: the server says so, or it is another one.
+    public func forgetAnswers() { memory.withLock { $0.forget() } }
 
     /// Asks the server to end a request early, if it is one that may wait for long.
     public func interrupt(_ unique: UInt64) -> Bool {

@@ -10,7 +10,7 @@ extension Dispatcher {
         case .ping, .cancel, .commit, .hello, .adoptHandle, .replayFinished:
             try performControl(taken, &context)
         case .lookup, .symlink, .mknod, .mkdir, .unlink, .rmdir, .rename, .link, .create, .tmpfile:
-            tellDirectory(taken, try performNaming(taken, scratch, &context), &context)
+            tellDirectory(taken, try performNaming(taken, scratch, &context), context)
         case .setxattr, .getxattr, .listxattr, .removexattr:
             try performExtendedAttribute(taken, scratch, &context)
         case .openat, .unlinkat, .frename, .flink, .dup, .fpath, .getdents, .fstat, .fsize, .ftruncate, .futimens,
@@ -96,11 +96,17 @@ extension Dispatcher {
     }
 
     /// Adds what the change made of the directory, if the client wants to know and there is room.
-    private func tellDirectory(_ taken: Taken, _ outcome: Outcome, _ context: inout CallContext) -> Outcome {
+    private func tellDirectory(_ taken: Taken, _ outcome: Outcome, _ context: CallContext) -> Outcome {
         let request = taken.request
         guard request.entry.flags.contains(.tellsDirectory), !request.isReplay else { return outcome }
+        switch request.opcode {
+        case .create, .mknod, .mkdir, .symlink, .link, .unlink, .rmdir: break
+        default: return outcome
+        }
         let directory = request.opcode == .link ? request.arguments.word0 : request.entry.node
-        guard let attributes = try? scheme.attributes(directory, handle: 0, &context) else { return outcome }
+        // The call's own context says what the change was; a scheme that can't tell the attributes now has them asked for.
+        var question = context
+        guard let attributes = try? scheme.attributes(directory, handle: 0, &question) else { return outcome }
         var room = taken.server.replyRoom(request)
         guard room.byteCount - outcome.replyBytes >= DirectoryState.byteCount else { return outcome }
         var rest = room._mutatingExtracting(droppingFirst: outcome.replyBytes)

@@ -19,6 +19,9 @@ public final class RemoteFile: Sendable {
         client.post(SubmissionEntry(.close, node: node, handle: handle))
     }
 
+    /// What the server said when it was opened.
+    public var opened: OpenedFlags { client.opened(handle) }
+
     /// Attributes; `size` is what a disk has.
     public func attributes() throws(Errno) -> NodeAttributes {
         let channel = client.channel

@@ -28,6 +28,7 @@ public final class SchemeClient: Sendable {
         let path: [UInt8]
         let flags: UInt32
         var node: UInt64
+        var opened: OpenedFlags
     }
 
     /// The scheme's name.
@@ -61,15 +62,15 @@ public final class SchemeClient: Sendable {
             defer { state.nextHandle += 1 }
             return state.nextHandle
         }
-        let node = try openRemote(bytes, flags: flags, handle: handle, inRecovery: false)
+        let (node, opened) = try openRemote(bytes, flags: flags, handle: handle, inRecovery: false)
         let once = OpenFlags.create | OpenFlags.exclusive | OpenFlags.truncate
-        state.withLock { $0.files[handle] = OpenedPath(path: bytes, flags: flags & ~once, node: node) }
+        state.withLock { $0.files[handle] = OpenedPath(path: bytes, flags: flags & ~once, node: node, opened: opened) }
         return RemoteFile(self, handle: handle)
     }
 
     private func openRemote(
         _ path: [UInt8], flags: UInt32, handle: UInt64, inRecovery: Bool
-    ) throws(Errno) -> UInt64 {
+    ) throws(Errno) -> (node: UInt64, opened: OpenedFlags) {
         let slot = try reserve(payloadBytes: path.count, replyBytes: 0, inRecovery: inRecovery)
         let span = path.span
         let channel = channel
@@ -80,8 +81,11 @@ public final class SchemeClient: Sendable {
             inRecovery: inRecovery)
         defer { channel.release(completion) }
         if let code = completion.errno { throw Errno(rawValue: code) }
-        return completion.value1
+        return (completion.value1, OpenedFlags(rawValue: completion.value0))
     }
+
+    /// What the server said of an open file.
+    func opened(_ handle: UInt64) -> OpenedFlags { state.withLock { $0.files[handle]?.opened ?? [] } }
 
     func node(_ handle: UInt64) throws(Errno) -> UInt64 {
         guard let file = state.withLock({ $0.files[handle] }) else { throw .badFileDescriptor }
@@ -225,8 +229,11 @@ public final class SchemeClient: Sendable {
         let inFlight = channel.requestsInFlight()
         for (handle, file) in state.withLock({ $0.files }) {
             do throws(Errno) {
-                let node = try openRemote(file.path, flags: file.flags, handle: handle, inRecovery: true)
-                state.withLock { $0.files[handle]?.node = node }
+                let (node, opened) = try openRemote(file.path, flags: file.flags, handle: handle, inRecovery: true)
+                state.withLock { state in
+                    state.files[handle]?.node = node
+                    state.files[handle]?.opened = opened
+                }
             } catch .connectionReset {
                 return
             } catch {

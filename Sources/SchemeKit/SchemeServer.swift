@@ -303,7 +303,7 @@ public struct ChannelWorker: Sendable {
         switch request.opcode {
         case .fsync, .fsyncdir, .syncfs, .commit, .flush, .fallocate, .copyFileRange, .ioctl, .call: true
         case .read: request.length > 32768
-        case .write: request.payloadByteCount > 32768
+        case .write: request.payloadByteCount > 32768 || request.entry.flags.contains(.afterFlush)
         default: false
         }
     }

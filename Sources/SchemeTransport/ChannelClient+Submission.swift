@@ -20,6 +20,8 @@ struct SubmissionSide: ~Copyable {
     var held: [UInt32] = []
     /// With the server, or held.
     var inFlight = 0
+    /// The newest entry of the ring was put in without a ring.
+    var hasUnrung = false
     /// No record from this one on was ever taken: its memory isn't there yet, and looking at it would bring it.
     var usedRecords = 0
     var committedSeen: UInt64 = 0
@@ -218,13 +220,16 @@ extension ChannelClient {
     ///   - cookie: the number by which the caller knows the request.
     ///   - inRecovery: goes to the new incarnation although others are held back.
     ///   - inlined: the payload lies in the record although the slot has pages.
-    ///   - quietly: a server that sleeps is left asleep: the next request wakes it, or `wakeServer`.
+    ///   - quietly: a server that sleeps is left asleep: the next request wakes it, or `wakeServer`. Not while requests are held
+    ///     back: those are forgotten if this process dies, too, so who asked must wait for the answer.
+    /// - Returns: false if it was to be submitted quietly and couldn't: the slot is as it was.
+    @discardableResult
     public func submit(
         _ slot: RequestSlot, _ entry: SubmissionEntry, _ arguments: RequestArguments = RequestArguments(),
         payload: Range<Int> = 0..<0, cookie: UInt64 = 0,
         notes: (UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0),
         inRecovery: Bool = false, inlined: Bool = false, quietly: Bool = false
-    ) {
+    ) -> Bool {
         var entry = entry
         entry.generation = slot.generation
         entry.payloadLength = UInt32(payload.count)
@@ -251,7 +256,8 @@ extension ChannelClient {
         request.store64(base + Bookkeeping.notes + 24, notes.3)
         request.store64(base + Bookkeeping.notes + 32, notes.4)
         request.store64(base + Bookkeeping.submittedAt, Clock.monotonicNanoseconds())
-        submission.withLock { side in
+        return submission.withLock { side in
+            if quietly, side.isHeld { return false }
             side.inFlight += 1
             side.setState(slot.tag, .submitted)
             if side.isHeld, !inRecovery {
@@ -259,13 +265,21 @@ extension ChannelClient {
             } else {
                 side.publish(slot.tag)
                 request.store32(ChannelLayout.clientProcessorOffset, Processors.current.map { $0 &+ 1 } ?? 0)
+                side.hasUnrung = quietly
                 if !quietly { side.ringer.ring() }
             }
+            return true
         }
     }
 
     /// Wakes the server if it sleeps although there is something to do: after requests that were submitted quietly.
-    public func wakeServer() { submission.withLock { $0.ringer.ring() } }
+    public func wakeServer() {
+        submission.withLock { side in
+            guard side.hasUnrung else { return }
+            side.hasUnrung = false
+            side.ringer.ringAgain()
+        }
+    }
 
     /// Gives back a reserved slot that isn't submitted.
     public func abandon(_ slot: RequestSlot) {

@@ -21,6 +21,8 @@ import SchemeProtocol
 // - F before 5: the futex compares tail with head in the kernel, sees the difference and doesn't sleep.
 // - Several entries while the sleeper wakes up (between F and 6): the state still says asleep with the same count; E stops all
 //   but the first ring. The first suffices: it came after a change of tail, so sleep number `count` ends for certain.
+// - Entries without a ring, then `ringAgain`: the tail has changed before, so the sleeper sees it (4, 5) or is woken. If it has taken
+//   them by itself, and is going to sleep again when `ringAgain` comes, that wakes nobody; as it isn't noted, the next ring does.
 // - The sleeper's time limit passes between D and F: F wakes nobody, or the next sleep for nothing.
 // - The sleeper dies asleep: its successor counts on from the same word and begins awake; rings in between wake nobody.
 // - The ringer dies between B and F: the entry lies there and the sleeper sleeps. Its successor rings without looking
@@ -100,18 +102,33 @@ struct Ringer {
         self.bell = bell
     }
 
-    /// Wakes the peer if it sleeps and wasn't woken from this sleep yet. The tail is written before.
+    /// Wakes the peer if it sleeps and wasn't woken from this sleep yet. To be called after a change of the tail, and only then: the
+    /// note that this sleep was rung stops all further rings of it.
     mutating func ring() {
         SharedMapping.fence()
         let state = peer.load32(stateOffset)
         guard state & 3 != SleepState.awake.rawValue, state != lastRung else { return }
         lastRung = state
         rings &+= 1
+        wake(state)
+    }
+
+    private func wake(_ state: UInt32) {
         if state & 3 == SleepState.onEvent.rawValue, let bell {
             SystemCall.signalEvent(bell.rawValue)
         } else {
             own.futexWake(tailOffset)
         }
+    }
+
+    /// Wakes the peer if it sleeps, although nothing new is there since the last `ring`: for entries that were put in without one.
+    ///
+    /// That isn't noted as a ring of this sleep: without a new tail the peer may sleep on.
+    func ringAgain() {
+        SharedMapping.fence()
+        let state = peer.load32(stateOffset)
+        guard state & 3 != SleepState.awake.rawValue else { return }
+        wake(state)
     }
 
     /// Wakes the peer however it sleeps: at attachment, when the predecessor may have died before it rang.

@@ -8,7 +8,7 @@ import Testing
     private let directory: UInt64 = 2
 
     private func attributes(_ node: UInt64, mode: UInt32 = ModeBits.directory | 0o755, size: UInt64) -> NodeAttributes {
-        NodeAttributes(node: node, mode: mode, size: size, attributesValid: 1000)
+        NodeAttributes(node: node, mode: mode, size: size, attributesValid: 1_000_000_000)
     }
 
     private func bytes(_ attributes: NodeAttributes?, _ state: DirectoryState?) -> [UInt8] {
@@ -55,7 +55,7 @@ import Testing
     @Test func whatMayNotBeKeptIsNotKept() throws {
         var memory = AnswerMemory()
         var brief = attributes(directory, size: 1)
-        brief.attributesValid = 0
+        brief.attributesValid = 1000
         try answer(&memory, ask(&memory, .getattr, directory), brief)
         #expect(memory.attributes(directory) == nil)
         try answer(&memory, ask(&memory, .getattr, 9), attributes(9, mode: ModeBits.regular, size: 1))
@@ -115,8 +115,38 @@ import Testing
 
     @Test func aFailureChangesNothing() throws {
         var memory = try knowing(1)
-        memory.failed(try #require(ask(&memory, .create, directory)))
+        memory.failed(try #require(ask(&memory, .create, directory)), .fileExists)
         #expect(memory.attributes(directory)?.size == 1)
+        memory.failed(try #require(ask(&memory, .create, directory)), .ioError)
+        #expect(memory.attributes(directory) == nil, "it may have done half of it")
+    }
+
+    @Test func othersChangesKeepItClosed() throws {
+        var memory = AnswerMemory(isOpen: false)
+        let early = memory.begin(SubmissionEntry(.getattr, node: directory), RequestArguments()) { false }
+        try answer(&memory, early, attributes(directory, size: 1))
+        #expect(memory.attributes(directory) == nil)
+        let change = memory.begin(SubmissionEntry(.create, node: directory), RequestArguments()) { false }
+        let question = ask(&memory, .getattr, directory)
+        try answer(&memory, question, attributes(directory, size: 1))
+        #expect(memory.attributes(directory) == nil, "a change without a past is under way")
+        memory.failed(try #require(change), .fileExists)
+        try answer(&memory, ask(&memory, .getattr, directory), attributes(directory, size: 2))
+        #expect(memory.attributes(directory)?.size == 2)
+    }
+
+    @Test func whatIsOnItsWayWhenAllIsForgottenIsNotKept() throws {
+        var memory = AnswerMemory()
+        let question = ask(&memory, .getattr, directory)
+        memory.forget()
+        try answer(&memory, question, attributes(directory, size: 1))
+        #expect(memory.attributes(directory) == nil)
+    }
+
+    @Test func anotherNodesAttributesAreNotKept() throws {
+        var memory = AnswerMemory()
+        try answer(&memory, ask(&memory, .getattr, directory), attributes(9, size: 1))
+        #expect(memory.attributes(directory) == nil && memory.attributes(9) == nil)
     }
 
     @Test func aNodeIsGoneUntilItsNumberMayBeGivenAgain() throws {

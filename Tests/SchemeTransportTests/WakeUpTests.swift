@@ -16,6 +16,50 @@ import Testing
         #expect(channel.fill.rings <= 20_000)
     }
 
+    /// A server that is about to sleep when it is woken for what it has taken already is woken by the next request all the same.
+    @Test func aWakeUpForNothingTakesNoOther() throws {
+        let channel = try ChannelClient(.small, name: "test")
+        let memory = try SharedMapping(
+            channel.replyDescriptor.rawValue, byteCount: channel.layout.replyMemoryBytes, writable: true)
+        let first = try #require(channel.reserve())
+        #expect(channel.submit(first, SubmissionEntry(.ping), quietly: true))
+        #expect(channel.fill.rings == 0)
+        memory.store32(ChannelLayout.serverStateOffset, 5 << 2 | SleepState.onFutex.rawValue)
+        channel.wakeServer()
+        let before = channel.fill.rings
+        let second = try #require(channel.reserve())
+        channel.submit(second, SubmissionEntry(.ping))
+        #expect(channel.fill.rings == before + 1)
+    }
+
+    @Test func aServerIsWokenForWhatWasSubmittedQuietly() throws {
+        let channel = try ChannelClient(.small, name: "test")
+        let server = try ServerThread(channel, OffsetScheme())
+        defer { server.stop() }
+        for _ in 0..<200 {
+            let slot = try #require(channel.reserve())
+            #expect(channel.submit(slot, SubmissionEntry(.ping), quietly: true))
+            channel.wakeServer()
+            var isDone = false
+            while !isDone {
+                channel.waitAndDrain {
+                    channel.release($0)
+                    isDone = true
+                }
+            }
+        }
+    }
+
+    @Test func whatIsHeldBackIsNotSubmittedQuietly() throws {
+        let channel = try ChannelClient(.small, name: "test")
+        channel.holdBack()
+        let slot = try #require(channel.reserve())
+        #expect(!channel.submit(slot, SubmissionEntry(.ping), quietly: true))
+        #expect(channel.fill.inFlight == 0)
+        #expect(channel.submit(slot, SubmissionEntry(.ping)))
+        #expect(channel.fill.inFlight == 1)
+    }
+
     @Test func acrossProcesses() throws {
         let channel = try ChannelClient(.small, name: "test")
         let peer = try PeerProcess(ControlMessage(.configure, number: 1, fields: [.init("mode", "echo")]))

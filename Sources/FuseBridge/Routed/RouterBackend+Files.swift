@@ -1,4 +1,5 @@
 import Glibc
+import Platform
 import Router
 import SchemeProtocol
 import SystemPackage
@@ -75,7 +76,8 @@ extension RouterBackend {
     /// Closes.
     ///
     /// No application waits for the end of that, and the kernel drops the answer: what a server has to do for it alone (nobody is
-    /// told of it, as with a pipe's end) is put into its ring and done together with the next request.
+    /// told of it, as with a pipe's end) is put into its ring and done together with the next request, or when there is none, or after
+    /// a millisecond.
     public func release(_ request: FuseRequest, node: UInt64, handle: UInt64, flags: UInt32) {
         guard handle != 0, case .scheme(let route, let number)? = try? target(node) else {
             return snapshots.close(handle)
@@ -86,7 +88,10 @@ extension RouterBackend {
                 try route.perform(call) { _ in }
             } else {
                 try route.post(call)
-                postponed.store(route.index, ordering: .relaxed)
+                if postponed.load(ordering: .relaxed) < 0 {
+                    postponedAt.store(Clock.monotonicNanoseconds(), ordering: .relaxed)
+                    postponed.store(route.index, ordering: .releasing)
+                }
             }
         } catch {
             // Nobody can be told. A scheme that is offline was not asked.

@@ -27,6 +27,10 @@ public final class RouterBackend: FuseBackend {
     let lentCount = Atomic<Int>(0)
     /// A scheme that something was posted to, whose server may be asleep.
     let postponed = Atomic<Int>(-1)
+    /// When, in monotonic nanoseconds.
+    let postponedAt = Atomic<UInt64>(0)
+    /// How long that may be put off while there is other work, in nanoseconds.
+    private static let postponement: UInt64 = 1_000_000
     private let invalidations = Locked(Invalidations())
     private let session = Locked<FuseSessionReference>(FuseSessionReference())
 
@@ -114,12 +118,19 @@ public final class RouterBackend: FuseBackend {
     }
 
     /// The reply has been written.
-    public func didReply(_ request: FuseRequest) { router.didReply() }
+    public func didReply(_ request: FuseRequest) {
+        router.didReply()
+        // Other requests keep the reader from going idle: not for long.
+        if postponed.load(ordering: .relaxed) >= 0,
+            Clock.monotonicNanoseconds() &- postponedAt.load(ordering: .relaxed) > Self.postponement
+        {
+            willIdle()
+        }
+    }
 
     /// What was put off is done now.
     public func willIdle() {
-        guard postponed.load(ordering: .relaxed) >= 0 else { return }
-        postponed.store(-1, ordering: .relaxed)
+        guard postponed.exchange(-1, ordering: .acquiringAndReleasing) >= 0 else { return }
         for route in router.routes { route.wakeServer() }
     }
 
@@ -135,6 +146,7 @@ public final class RouterBackend: FuseBackend {
             let number = route.wakeHandle(event.handle)
             if number != 0 { session.notifyPoll(wakeHandle: number) }
         case .invalidateData, .invalidateDirectory:
+            route.forgetAnswers()
             if let node = route.numbers.kernel(event.node) { invalidate(node, session) }
         case nil: break
         }

@@ -186,7 +186,7 @@ struct CommitWriter {
     /// Neighbours go into one request.
     private func writeBlocks(_ blocks: [SealedCommit.Block]) throws(BlockDeviceError) {
         var extents: [BlockExtent] = []
-        var current = BlockExtent(0, [])
+        var current = BlockExtent(source.start, [])
         var end: UInt64 = 0
         var byteCount: UInt64 = 0
         for block in blocks {

@@ -40,6 +40,14 @@ enum HeaderSearch {
                 guard let header = header(buffer, Int(index) * Limits.blockSize), header.generation == next,
                     header.uuid == place.uuid
                 else {
+                    // One that can't be read doesn't hide what lies behind it.
+                    for later in (index + 1)..<max(count, index + 1) {
+                        if let header = header(buffer, Int(later) * Limits.blockSize), header.uuid == place.uuid,
+                            header.generation > next
+                        {
+                            return nil
+                        }
+                    }
                     return try best.map { header throws(FileSystemError) in try checked(header, device, place.start) }
                 }
                 best = header

@@ -36,6 +36,7 @@ extension Supervisor {
 
     /// Starts the next incarnation.
     func start(_ member: Member) {
+        if member.isRouter, let mount { unwatch(mount.descriptor.rawValue) }
         member.incarnation &+= 1
         member.readyAt = nil
         member.stoppedAt = nil
@@ -278,7 +279,12 @@ extension Supervisor {
         switch member.history.died(at: time, readyAt: member.readyAt, configuration.policy) {
         case .offline: goOffline(member, "died too often: \(end.description)")
         case .restart(let at):
-            if at <= time { start(member) } else { member.state = .waiting(until: at) }
+            if at <= time {
+                start(member)
+            } else {
+                member.state = .waiting(until: at)
+                if member.isRouter { watchMount() }
+            }
         }
         updateStatus()
     }
