@@ -72,7 +72,7 @@ struct RemoteDiskProgram {
             .init("connected", "\(figures.isConnected)"), .init("connections", "\(figures.connections)"),
             .init("reconnections", "\(figures.reconnections)"), .init("repeated-writes", "\(figures.repeatedWrites)"),
             .init("unflushed-bytes", "\(figures.unflushedBytes)"),
-        ]
+        ] + (figures.obstacle.map { [.init("obstacle", $0)] } ?? [])
     }
 }
 

@@ -157,11 +157,6 @@ final class NBDConnection: @unchecked Sendable {
         try finish(unsafe nbd_aio_zero(handle, byteCount, offset, nbd_completion_callback(), flags))
     }
 
-    /// Gives up the contents of a range.
-    func trim(at offset: UInt64, byteCount: UInt64) throws(NBDFailure) {
-        try finish(unsafe nbd_aio_trim(handle, byteCount, offset, nbd_completion_callback(), 0))
-    }
-
     /// Returns when everything answered before is durable.
     func flush() throws(NBDFailure) { try finish(unsafe nbd_aio_flush(handle, nbd_completion_callback(), 0)) }
 

@@ -87,6 +87,7 @@ extension NBDCore {
                 return
             } catch {
                 if error.text != lastReason { options.log("cannot connect: \(error.text)") }
+                state.withLock { $0.obstacle = error.text }
                 lastReason = error.text
             }
             changed.broadcast()
@@ -170,7 +171,12 @@ extension NBDCore {
                     throw .negotiation("\(error)")
                 }
                 if note.kind != .padding, !note.isVoid {
-                    try send(note, on: connection, export)
+                    do throws(NBDFailure) { try send(note, on: connection, export) } catch .refused(let code) {
+                        // It was acknowledged, so it isn't given up; but somebody has to help.
+                        throw .negotiation(
+                            "the server refuses to write again what it had taken, \(note.byteCount) bytes at \(note.offset): \(code)"
+                        )
+                    }
                     count += 1
                 }
                 position = note.end
@@ -189,6 +195,7 @@ extension NBDCore {
                 state.all = connections
                 state.reconnections += 1
                 state.repetitions += repeated.count
+                state.obstacle = nil
                 state.phase = .up
                 return true
             }

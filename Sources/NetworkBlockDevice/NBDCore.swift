@@ -36,6 +36,8 @@ final class NBDCore: Sendable {
         var repeatedTo: UInt64 = 0
         var reconnections: UInt64 = 0
         var repetitions: UInt64 = 0
+        /// Why there is no connection.
+        var obstacle: String?
         /// Which of the server's addresses all connections go to.
         var endpoint: Int
         /// The next socket's number.
@@ -145,15 +147,23 @@ final class NBDCore: Sendable {
         case failed
     }
 
-    /// A connection; nil if the note was repeated meanwhile: there is nothing left to do. EIO if the server was away for too long.
-    func take(for note: UnflushedWrites.Record? = nil) throws(Errno) -> Lease? {
-        let turn = state.wait(on: changed) { state -> Turn? in
+    /// When a caller who begins now has waited long enough.
+    var deadline: UInt64 {
+        let (sum, isTooMuch) = Clock.monotonicNanoseconds().addingReportingOverflow(options.patience)
+        return isTooMuch ? .max : sum
+    }
+
+    /// A connection; nil if the note was repeated meanwhile: there is nothing left to do. EIO if the server was away for too long,
+    /// or the deadline is over: no more requests are made then, so that a call lasts no longer than that and one answer.
+    func take(for note: UnflushedWrites.Record? = nil, deadline: UInt64) throws(Errno) -> Lease? {
+        let turn = state.wait(on: changed, deadline: deadline) { state -> Turn? in
             if let note, note.position < state.repeatedTo { return .isRepeated }
             switch state.phase {
             case .ended: return .failed
             case .down(let since):
                 return Clock.monotonicNanoseconds() &- since >= options.patience ? .failed : nil
             case .up:
+                guard Clock.monotonicNanoseconds() < deadline else { return .failed }
                 guard let connection = state.idle.popLast() else { return nil }
                 state.busy += 1
                 return .go(Lease(connection: connection, generation: state.generation, export: state.export))
@@ -162,7 +172,7 @@ final class NBDCore: Sendable {
         switch turn {
         case .go(let lease): return lease
         case .isRepeated: return nil
-        case .failed: throw .ioError
+        case .failed, nil: throw .ioError
         }
     }
 
@@ -193,9 +203,9 @@ final class NBDCore: Sendable {
 
     // MARK: Notes
 
-    /// Notes what is about to be written; makes room by a flush if there is none.
+    /// Notes what is about to be written; makes room by a flush if there is none. EIO if there is none until the deadline.
     func note(
-        _ kind: UnflushedWrites.Kind, at offset: UInt64, byteCount: UInt64, _ buffers: [BufferSlice]
+        _ kind: UnflushedWrites.Kind, at offset: UInt64, byteCount: UInt64, _ buffers: [BufferSlice], deadline: UInt64
     ) throws(Errno) -> UnflushedWrites.Record {
         while true {
             let noted = state.withLock { state -> UnflushedWrites.Record? in
@@ -204,12 +214,13 @@ final class NBDCore: Sendable {
                 return note
             }
             if let noted { return noted }
-            if state.withLock({ $0.answeredEnd(notes) > notes.head }) {
-                try flush()
-            } else {
-                // The oldest is in another caller's hand.
-                state.wait(on: changed) { $0.answeredEnd(notes) > notes.head || $0.phase == .ended ? () : nil }
+            // The oldest may be in another caller's hand.
+            let mayFlush = state.wait(on: changed, deadline: deadline) { state -> Bool? in
+                if state.phase == .ended { return false }
+                return state.answeredEnd(notes) > notes.head ? true : nil
             }
+            guard mayFlush == true else { throw .ioError }
+            try flush(deadline: deadline)
         }
     }
 
@@ -228,7 +239,16 @@ final class NBDCore: Sendable {
         let isDurable = !export.abilities.contains(.flush) && export.abilities.contains(.fua)
         switch note.kind {
         case .padding: break
-        case .write: try connection.write(at: note.offset, notes.data(note).bytes, durably: isDurable)
+        case .write:
+            // A server that came back may take less at once.
+            let data = notes.data(note)
+            var done = 0
+            while done < data.byteCount {
+                let count = min(data.byteCount - done, Int(clamping: export.maximumBlock))
+                try connection.write(
+                    at: note.offset + UInt64(done), data.bytes(done..<(done + count)), durably: isDurable)
+                done += count
+            }
         case .zero:
             guard export.abilities.contains(.zero) else {
                 return try sendZeros(note, on: connection, export, isDurable)
@@ -251,11 +271,11 @@ final class NBDCore: Sendable {
     }
 
     /// Returns when everything that was answered before is durable.
-    func flush() throws(Errno) {
+    func flush(deadline: UInt64) throws(Errno) {
         while true {
             // Notes that are answered may lie behind one that isn't: only without any there is nothing to flush.
             if state.withLock({ _ in notes.isEmpty }) { return }
-            guard let lease = try take() else { return }
+            guard let lease = try take(deadline: deadline) else { return }
             let end = state.withLock { $0.answeredEnd(notes) }
             do throws(NBDFailure) {
                 if lease.export.abilities.contains(.flush) { try lease.connection.flush() }

@@ -34,8 +34,8 @@ public final class NBDDevice: BlockDevice {
     public let isWritable: Bool
     /// Everything sent begins and ends at multiples of this.
     private let block: UInt64
-    /// Of writes of parts of a block, one at a time.
-    private let partial = Locked(())
+    /// Who writes parts of a block, read before, is alone: nobody else writes there meanwhile.
+    private let changes = SharingLock()
 
     /// Connects, or goes on where a predecessor was: then it doesn't wait for the server.
     ///
@@ -71,6 +71,8 @@ public final class NBDDevice: BlockDevice {
         public let repeatedWrites: UInt64
         /// Bytes that the server may lose, with what it takes to note them.
         public let unflushedBytes: UInt64
+        /// Why there is no connection, as the last attempt found.
+        public let obstacle: String?
     }
 
     /// How it stands at the moment.
@@ -79,7 +81,8 @@ public final class NBDDevice: BlockDevice {
             Figures(
                 isConnected: state.phase == .up, connections: state.all.count,
                 reconnections: state.reconnections, repeatedWrites: state.repetitions,
-                unflushedBytes: core.notes.tail &- core.notes.head)
+                unflushedBytes: core.notes.tail &- core.notes.head,
+                obstacle: state.obstacle)
         }
     }
 
@@ -91,12 +94,15 @@ public final class NBDDevice: BlockDevice {
         try checkRange(offset, length, .read)
         guard length > 0 else { return }
         do throws(Errno) {
-            guard !isAligned(offset, length) else { return try readWhole(at: offset, into: &buffer) }
+            let deadline = core.deadline
+            guard !isAligned(offset, length) else {
+                return try readWhole(at: offset, into: &buffer, deadline: deadline)
+            }
             let start = offset & ~(block - 1)
             let end = (offset + length + block - 1) & ~(block - 1)
             let whole = AlignedBuffer(byteCount: Int(end - start))
             var bytes = whole.mutableBytes
-            try readWhole(at: start, into: &bytes)
+            try readWhole(at: start, into: &bytes, deadline: deadline)
             let first = Int(offset - start)
             buffer.copyBytes(from: whole.bytes(first..<(first + buffer.byteCount)))
         } catch {
@@ -106,10 +112,12 @@ public final class NBDDevice: BlockDevice {
 
     private func isAligned(_ offset: UInt64, _ length: UInt64) -> Bool { (offset | length) & (block - 1) == 0 }
 
-    private func readWhole(at offset: UInt64, into buffer: inout MutableRawSpan) throws(Errno) {
+    private func readWhole(
+        at offset: UInt64, into buffer: inout MutableRawSpan, deadline: UInt64
+    ) throws(Errno) {
         var done = 0
         while done < buffer.byteCount {
-            guard let lease = try core.take() else { return }
+            guard let lease = try core.take(deadline: deadline) else { return }
             let count = min(buffer.byteCount - done, Int(lease.export.maximumBlock))
             var part = buffer._mutatingExtracting(done..<(done + count))
             do throws(NBDFailure) {
@@ -130,41 +138,47 @@ public final class NBDDevice: BlockDevice {
         let length = try checkedLength(at: offset, buffers)
         guard length > 0 else { return }
         do throws(Errno) {
-            guard !isAligned(offset, length) else { return try writeWhole(at: offset, buffers, length) }
-            try partial.withLock { _ throws(Errno) in
-                let start = offset & ~(block - 1)
-                let end = (offset + length + block - 1) & ~(block - 1)
-                let whole = AlignedBuffer(byteCount: Int(end - start))
-                var bytes = whole.mutableBytes
-                try readWhole(at: start, into: &bytes)
-                var target = Int(offset - start)
-                for buffer in buffers {
-                    whole.copyBytes(from: buffer.bytes, at: target)
-                    target += buffer.byteCount
-                }
-                try writeWhole(at: start, [BufferSlice(whole)], end - start)
+            let deadline = core.deadline
+            let isPartial = !isAligned(offset, length)
+            try changes.enter(alone: isPartial, deadline: deadline)
+            defer { changes.leave(alone: isPartial) }
+            guard isPartial else { return try writeWhole(at: offset, buffers, length, deadline: deadline) }
+            let start = offset & ~(block - 1)
+            let end = (offset + length + block - 1) & ~(block - 1)
+            let whole = AlignedBuffer(byteCount: Int(end - start))
+            var bytes = whole.mutableBytes
+            try readWhole(at: start, into: &bytes, deadline: deadline)
+            var target = Int(offset - start)
+            for buffer in buffers {
+                whole.copyBytes(from: buffer.bytes, at: target)
+                target += buffer.byteCount
             }
+            try writeWhole(at: start, [BufferSlice(whole)], end - start, deadline: deadline)
         } catch {
             throw .io(error, offset: offset, length: Int(clamping: length), operation: .write)
         }
     }
 
-    private func writeWhole(at offset: UInt64, _ buffers: [BufferSlice], _ length: UInt64) throws(Errno) {
+    private func writeWhole(
+        at offset: UInt64, _ buffers: [BufferSlice], _ length: UInt64, deadline: UInt64
+    ) throws(Errno) {
         var queue = BufferQueue(buffers)
         var done: UInt64 = 0
         while done < length {
             let limit = min(core.state.withLock { $0.export.maximumBlock }, UInt64(UnflushedWrites.longestData))
             let count = min(length - done, limit)
             try perform(
-                try core.note(.write, at: offset + done, byteCount: count, queue.take(Int(count))))
+                try core.note(
+                    .write, at: offset + done, byteCount: count, queue.take(Int(count)), deadline: deadline),
+                deadline: deadline)
             done += count
         }
     }
 
     /// Sends what is noted until the server has it.
-    private func perform(_ note: UnflushedWrites.Record) throws(Errno) {
+    private func perform(_ note: UnflushedWrites.Record, deadline: UInt64) throws(Errno) {
         do throws(Errno) {
-            while let lease = try core.take(for: note) {
+            while let lease = try core.take(for: note, deadline: deadline) {
                 do throws(NBDFailure) {
                     try core.send(note, on: lease.connection, lease.export)
                     core.give(lease)
@@ -190,7 +204,13 @@ public final class NBDDevice: BlockDevice {
             var done: UInt64 = 0
             while done < length {
                 let count = min(length - done, Self.longestZeros)
-                try perform(try core.note(.zero, at: offset + done, byteCount: count, []))
+                // Each of much is a call of its own.
+                let deadline = core.deadline
+                try changes.enter(alone: false, deadline: deadline)
+                defer { changes.leave(alone: false) }
+                try perform(
+                    try core.note(.zero, at: offset + done, byteCount: count, [], deadline: deadline),
+                    deadline: deadline)
                 done += count
             }
         } catch {
@@ -204,33 +224,22 @@ public final class NBDDevice: BlockDevice {
     /// Returns when everything written before is durable at the server.
     public func flush() throws(BlockDeviceError) {
         guard isWritable else { return }
-        do throws(Errno) { try core.flush() } catch { throw .io(error, offset: 0, length: 0, operation: .flush) }
+        do throws(Errno) {
+            try core.flush(deadline: core.deadline)
+        } catch { throw .io(error, offset: 0, length: 0, operation: .flush) }
     }
 
-    /// Says that a range isn't needed. Advice: a server that can't take it, or dies over it, hears it no more.
+    /// Gives up a range: it reads as zeros then, and the server may free what it occupies. `.unsupported` if the server can't
+    /// make a range zero by itself.
     public func discard(at offset: UInt64, byteCount length: UInt64) throws(BlockDeviceError) {
         try checkWritable()
         try checkRange(offset, length, .discard)
-        var start = (offset + block - 1) & ~(block - 1)
-        let end = (offset + length) & ~(block - 1)
-        do throws(Errno) {
-            while start < end {
-                guard let lease = try core.take() else { return }
-                guard lease.export.abilities.contains(.trim) else { return core.give(lease) }
-                let count = min(end - start, Self.longestZeros)
-                do throws(NBDFailure) {
-                    try lease.connection.trim(at: start, byteCount: count)
-                    core.give(lease)
-                    start += count
-                } catch {
-                    try core.give(lease, error)
-                    return
-                }
-            }
-        } catch .notSupported {
-            return
-        } catch {
-            throw .io(error, offset: offset, length: Int(clamping: length), operation: .discard)
-        }
+        guard core.state.withLock({ $0.export.abilities.contains(.zero) }) else { throw .unsupported(.discard) }
+        // What the server trims may read as anything; zeros without the wish that they occupy something are holes where it can.
+        let start = min((offset + block - 1) & ~(block - 1), offset + length)
+        let end = max((offset + length) & ~(block - 1), start)
+        try writeZeros(at: offset, byteCount: start - offset)
+        try writeZeros(at: start, byteCount: end - start)
+        try writeZeros(at: end, byteCount: offset + length - end)
     }
 }

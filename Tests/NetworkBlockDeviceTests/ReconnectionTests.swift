@@ -63,19 +63,19 @@ struct ReconnectionTests {
         let bytes = noise(4096, &random)
         let span = bytes.span
         let buffer = AlignedBuffer(copying: unsafe span.bytes)
-        let held = try core.note(.write, at: 0, byteCount: 4096, [BufferSlice(buffer)])
-        let answered = try core.note(.write, at: 65536, byteCount: 4096, [BufferSlice(buffer)])
-        let lease = try #require(try core.take(for: answered))
+        let held = try core.note(.write, at: 0, byteCount: 4096, [BufferSlice(buffer)], deadline: .max)
+        let answered = try core.note(.write, at: 65536, byteCount: 4096, [BufferSlice(buffer)], deadline: .max)
+        let lease = try #require(try core.take(for: answered, deadline: .max))
         try core.send(answered, on: lease.connection, lease.export)
         core.give(lease)
         core.settle(answered, hasFailed: false)
-        try core.flush()
+        try core.flush(deadline: .max)
         let image = try FileDevice(path: place.image, writable: false)
         #expect(try contents(image, 65536, 4096) == bytes)
         // The one that is held stays noted.
         #expect(core.notes.head == held.position)
         core.settle(held, hasFailed: true)
-        try core.flush()
+        try core.flush(deadline: .max)
         #expect(core.notes.isEmpty)
     }
 
@@ -252,8 +252,8 @@ struct ReconnectionTests {
             DirectDialer([.unix(path: server.socket)]), export: "", try UnflushedWrites(), NBDOptions(),
             inherited: [])
         defer { core.end() }
-        let broken = try #require(try core.take())
-        let good = try #require(try core.take())
+        let broken = try #require(try core.take(deadline: .max))
+        let good = try #require(try core.take(deadline: .max))
         let answer = Locked<Result<Void, NBDFailure>?>(nil)
         let thread = try spawnThread(name: "reader") {
             let buffer = AlignedBuffer(byteCount: 512)
@@ -270,9 +270,78 @@ struct ReconnectionTests {
         thread.join()
         #expect(throws: Never.self) { try answer.withLock { $0 }?.get() }
         // The next is a new connection.
-        let next = try #require(try core.take())
+        let next = try #require(try core.take(deadline: .max))
         #expect(next.generation > good.generation)
         core.give(next)
+    }
+
+    /// A ring that stays full, and connections that stay in other hands, aren't waited for for ever, nor after the end.
+    @Test(arguments: [false, true]) func waitsEnd(_ hasEnded: Bool) throws {
+        let folder = try TemporaryDirectory()
+        let server = try NBDServer.nbdkit(socket: folder.file("s"), ["memory", "64M"])
+        var options = NBDOptions()
+        options.patience = hasEnded ? 1_000_000_000_000 : 100_000_000
+        let core = try NBDCore(
+            DirectDialer([.unix(path: server.socket)]), export: "", try UnflushedWrites(), options, inherited: [])
+        defer { core.end() }
+        let buffer = AlignedBuffer(byteCount: UnflushedWrites.longestData)
+        func note() throws {
+            _ = try core.note(
+                .write, at: 0, byteCount: UInt64(buffer.byteCount), [BufferSlice(buffer)], deadline: core.deadline)
+        }
+        for _ in 0..<31 { try note() }
+        var leases: [NBDCore.Lease] = []
+        for _ in 0..<4 { leases.append(try #require(try core.take(deadline: .max))) }
+        if hasEnded { core.end() }
+        #expect(throws: Errno.ioError) { try note() }
+        #expect(throws: Errno.ioError) { _ = try core.take(deadline: core.deadline) }
+        for lease in leases { core.give(lease) }
+    }
+
+    /// A server that comes back with smaller blocks gets what is noted in smaller parts.
+    @Test func repeatedWritesFitTheNewServer() throws {
+        let place = try forgetfulServer()
+        let device = try connect(place.server)
+        var random = SplitMix(seed: 9)
+        let bytes = noise(900_000, &random)
+        try write(device, 4096, bytes)
+        place.server.kill()
+        let other = try NBDServer.nbdkit(
+            socket: place.server.socket,
+            [
+                "--filter=blocksize-policy", "file", place.image, "blocksize-minimum=1",
+                "blocksize-preferred=4096", "blocksize-maximum=65536", "blocksize-error-policy=error",
+            ])
+        #expect(try contents(device, 4096, bytes.count) == bytes)
+        try device.flush()
+        withExtendedLifetime(other) {}
+    }
+
+    /// What a server that came back won't take is told, and taken when it will.
+    @Test func refusedRepetitionsAreTold() throws {
+        let place = try forgetfulServer()
+        let said = Locked<[String]>([])
+        let device = try connect(place.server) { options in
+            options.patience = 300_000_000
+            options.log = { line in said.withLock { $0.append(line) } }
+        }
+        var random = SplitMix(seed: 10)
+        let bytes = noise(4096, &random)
+        try write(device, 8192, bytes)
+        place.server.kill()
+        let full = try NBDServer.nbdkit(
+            socket: place.server.socket,
+            ["--filter=error", "file", place.image, "error-pwrite=ENOSPC", "error-pwrite-rate=100%"])
+        while !said.withLock({ $0.contains { $0.contains("refuses to write again") } }) {
+            _ = try? contents(device, 0, 512)
+            usleep(5000)
+        }
+        while device.figures.obstacle?.contains("4096 bytes at 8192") != true { usleep(5000) }
+        full.kill()
+        try place.server.start()
+        while !device.figures.isConnected { usleep(5000) }
+        #expect(try contents(device, 8192, 4096) == bytes)
+        #expect(device.figures.obstacle == nil)
     }
 
     /// A server that says nothing is as good as dead.

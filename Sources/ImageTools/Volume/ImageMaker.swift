@@ -156,7 +156,12 @@ public struct ImageMaker: Sendable {
     private func clear(_ image: OpenedImage, reservedBlocks: UInt64) throws(ToolFailure) {
         let device = image.device
         do throws(BlockDeviceError) {
-            try device.discard(at: 0, byteCount: device.byteCount)
+            do throws(BlockDeviceError) {
+                try device.discard(at: 0, byteCount: device.byteCount)
+            } catch {
+                // It would only save space.
+                guard case .unsupported = error else { throw error }
+            }
             let end = (reservedBlocks + Limits.ringBlocks) * UInt64(Limits.blockSize)
             let zeros = AlignedBuffer(byteCount: 1 << 20)
             var offset: UInt64 = 0
