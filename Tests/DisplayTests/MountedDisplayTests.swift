@@ -88,12 +88,12 @@ struct MountedDisplayTests {
         let display = try MountedDisplay()
         for _ in 0..<2 {
             let page = try SystemCall.connect(toPath: "\(display.folder)/web")
-            try SystemCall.write(text: "GET / HTTP/1.1\r\nHost: x\r\n\r\n", to: page.rawValue)
+            try SystemCall.write(text: "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", to: page.rawValue)
             let answer = String(decoding: try SystemCall.readToEnd(page.rawValue, limit: 1 << 20), as: UTF8.self)
             #expect(answer.hasPrefix("HTTP/1.1 200 OK\r\n"))
             #expect(answer.hasSuffix(ViewerPage.html))
             let socket = try SystemCall.connect(toPath: "\(display.folder)/web")
-            let request = "GET /0 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n"
+            let request = "GET /0 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n"
             try SystemCall.write(text: request, to: socket.rawValue)
             var heard: [UInt8] = []
             let end = Array("\r\n\r\n".utf8) + [0x82, 12] + Array("RFB 003.008\n".utf8)
