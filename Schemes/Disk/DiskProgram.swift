@@ -17,7 +17,10 @@ struct DiskProgram {
                 let hasOverlay = start.descriptor("overlay") != nil
                 let image = try FileDevice(
                     adopting: try start.ownedDescriptor("image"), name: name, writable: !isReadOnly && !hasOverlay)
-                device = hasOverlay ? try overlay(over: image, start, writable: !isReadOnly) : image
+                device =
+                    hasOverlay
+                    ? try OverlayFileDevice.configured(over: image, start, writable: !isReadOnly, notes: "unflushed")
+                    : image
             } catch let error as BlockDeviceError {
                 throw SchemeStartError.failed(error.errno, "\(error)")
             }
@@ -29,15 +32,5 @@ struct DiskProgram {
     private static func rehearse() throws {
         try StrictMode.rehearse()
         _ = DiskScheme(MemoryDevice(byteCount: 1 << 20))
-    }
-
-    /// What was written and not flushed is in memory that the supervisor holds: the next process finds it.
-    private static func overlay(
-        over image: FileDevice, _ start: SchemeStart, writable: Bool
-    ) throws -> OverlayFileDevice {
-        let file = try FileDevice(
-            adopting: try start.ownedDescriptor("overlay"), name: "the overlay", writable: writable)
-        let notes = try SchemeState(start, name: "unflushed", byteCount: UnflushedBlocks.byteCount)
-        return try OverlayFileDevice(over: image, in: file, unflushed: UnflushedBlocks(notes.memory))
     }
 }

@@ -45,20 +45,13 @@ struct RemoteDiskProgram {
             let figures: @Sendable () -> [ControlMessage.Field] = { Self.report(remote.figures) }
             guard hasOverlay else { return DiskScheme(remote, figures: figures) }
             do {
-                return DiskScheme(try overlay(over: remote, start, writable: !isReadOnly), figures: figures)
+                let overlay = try OverlayFileDevice.configured(
+                    over: remote, start, writable: !isReadOnly, notes: "overlay-unflushed")
+                return DiskScheme(overlay, figures: figures)
             } catch let error as BlockDeviceError {
                 throw SchemeStartError.failed(error.errno, "\(error)")
             }
         }
-    }
-
-    private static func overlay(
-        over base: NBDDevice, _ start: SchemeStart, writable: Bool
-    ) throws -> OverlayFileDevice {
-        let file = try FileDevice(
-            adopting: try start.ownedDescriptor("overlay"), name: "the overlay", writable: writable)
-        let notes = try SchemeState(start, name: "overlay-unflushed", byteCount: UnflushedBlocks.byteCount)
-        return try OverlayFileDevice(over: base, in: file, unflushed: UnflushedBlocks(notes.memory))
     }
 
     private static func number(_ start: SchemeStart, _ key: String) throws(SchemeStartError) -> UInt64? {

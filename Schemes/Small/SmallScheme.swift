@@ -23,7 +23,7 @@ final class SmallScheme: Scheme {
 
     func setAttributes(_ path: String, _ changes: AttributeChangeSet, _ context: inout CallContext) throws(Errno) {
         // Opening with O_TRUNC, as a shell's ">" does, changes nothing here.
-        if changes.mode != nil || changes.uid != nil || changes.gid != nil { throw .notPermitted }
+        if changes.changesPermissions { throw .notPermitted }
     }
 
     func open(

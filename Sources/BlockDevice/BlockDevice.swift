@@ -58,8 +58,13 @@ extension BlockDevice {
         for extent in extents { try write(at: extent.offset, extent.buffers) }
     }
 
-    /// Flush, write, flush: the default for devices that have no shorter way.
+    /// Flush, write, flush: the default.
     public func writeAfterFlush(at offset: UInt64, _ buffer: BufferSlice) throws(BlockDeviceError) {
+        try writeBetweenFlushes(at: offset, buffer)
+    }
+
+    /// Flush, write, flush, for devices that sometimes have no shorter way.
+    public func writeBetweenFlushes(at offset: UInt64, _ buffer: BufferSlice) throws(BlockDeviceError) {
         try flush()
         try write(at: offset, [buffer])
         try flush()

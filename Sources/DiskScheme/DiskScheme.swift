@@ -105,7 +105,7 @@ public final class DiskScheme: NodeScheme {
         _ node: UInt64, handle: UInt64, _ changes: AttributeChangeSet, _ context: inout CallContext
     ) throws(Errno) -> NodeAttributes {
         // A disk has its size; opening with O_TRUNC is no error on a block device either.
-        if changes.mode != nil || changes.uid != nil || changes.gid != nil { throw .notPermitted }
+        if changes.changesPermissions { throw .notPermitted }
         return try attributes(node, handle: handle, &context)
     }
 

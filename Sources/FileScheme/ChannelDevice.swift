@@ -35,13 +35,7 @@ public final class ChannelDevice: BlockDevice {
 
     /// Writes the buffers one after another.
     public func write(at offset: UInt64, _ buffers: [BufferSlice]) throws(BlockDeviceError) {
-        try checkWritable()
-        let count = Int(clamping: try checkedLength(at: offset, buffers))
-        do throws(Errno) {
-            try file.write(at: offset, buffers)
-        } catch {
-            throw .io(error, offset: offset, length: count, operation: .write)
-        }
+        try write([BlockExtent(offset, buffers)])
     }
 
     /// Writes all ranges with one wait.
@@ -72,11 +66,7 @@ public final class ChannelDevice: BlockDevice {
     public func writeAfterFlush(at offset: UInt64, _ buffer: BufferSlice) throws(BlockDeviceError) {
         try checkWritable()
         let count = Int(clamping: try checkedLength(at: offset, [buffer]))
-        guard file.opened.contains(.writesAfterFlush) else {
-            try flush()
-            try write(at: offset, [buffer])
-            return try flush()
-        }
+        guard file.opened.contains(.writesAfterFlush) else { return try writeBetweenFlushes(at: offset, buffer) }
         host?.reached(.flushing)
         defer { host?.reached(.flushed) }
         do throws(Errno) {

@@ -98,11 +98,7 @@ public final class NBDDevice: BlockDevice {
             guard !isAligned(offset, length) else {
                 return try readWhole(at: offset, into: &buffer, deadline: deadline)
             }
-            let start = offset & ~(block - 1)
-            let end = (offset + length + block - 1) & ~(block - 1)
-            let whole = AlignedBuffer(byteCount: Int(end - start))
-            var bytes = whole.mutableBytes
-            try readWhole(at: start, into: &bytes, deadline: deadline)
+            let (start, whole) = try wholeBlocks(around: offset, length, deadline: deadline)
             let first = Int(offset - start)
             buffer.copyBytes(from: whole.bytes(first..<(first + buffer.byteCount)))
         } catch {
@@ -112,12 +108,25 @@ public final class NBDDevice: BlockDevice {
 
     private func isAligned(_ offset: UInt64, _ length: UInt64) -> Bool { (offset | length) & (block - 1) == 0 }
 
+    /// The blocks that a range touches, and where they start.
+    private func wholeBlocks(
+        around offset: UInt64, _ length: UInt64, deadline: UInt64
+    ) throws(Errno) -> (start: UInt64, contents: AlignedBuffer) {
+        let start = offset & ~(block - 1)
+        let end = (offset + length + block - 1) & ~(block - 1)
+        let contents = AlignedBuffer(byteCount: Int(end - start))
+        var bytes = contents.mutableBytes
+        try readWhole(at: start, into: &bytes, deadline: deadline)
+        return (start, contents)
+    }
+
     private func readWhole(
         at offset: UInt64, into buffer: inout MutableRawSpan, deadline: UInt64
     ) throws(Errno) {
         var done = 0
         while done < buffer.byteCount {
-            guard let lease = try core.take(deadline: deadline) else { return }
+            // Only a note can have been repeated.
+            guard let lease = try core.take(deadline: deadline) else { throw .ioError }
             let count = min(buffer.byteCount - done, Int(lease.export.maximumBlock))
             var part = buffer._mutatingExtracting(done..<(done + count))
             do throws(NBDFailure) {
@@ -143,17 +152,13 @@ public final class NBDDevice: BlockDevice {
             try changes.enter(alone: isPartial, deadline: deadline)
             defer { changes.leave(alone: isPartial) }
             guard isPartial else { return try writeWhole(at: offset, buffers, length, deadline: deadline) }
-            let start = offset & ~(block - 1)
-            let end = (offset + length + block - 1) & ~(block - 1)
-            let whole = AlignedBuffer(byteCount: Int(end - start))
-            var bytes = whole.mutableBytes
-            try readWhole(at: start, into: &bytes, deadline: deadline)
+            let (start, whole) = try wholeBlocks(around: offset, length, deadline: deadline)
             var target = Int(offset - start)
             for buffer in buffers {
                 whole.copyBytes(from: buffer.bytes, at: target)
                 target += buffer.byteCount
             }
-            try writeWhole(at: start, [BufferSlice(whole)], end - start, deadline: deadline)
+            try writeWhole(at: start, [BufferSlice(whole)], UInt64(whole.byteCount), deadline: deadline)
         } catch {
             throw .io(error, offset: offset, length: Int(clamping: length), operation: .write)
         }

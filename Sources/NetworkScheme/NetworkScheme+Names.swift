@@ -127,7 +127,7 @@ extension NetworkScheme {
     public func setAttributes(
         _ node: UInt64, handle: UInt64, _ changes: AttributeChangeSet, _ context: inout CallContext
     ) throws(Errno) -> NodeAttributes {
-        if changes.mode != nil || changes.uid != nil || changes.gid != nil { throw .notPermitted }
+        if changes.changesPermissions { throw .notPermitted }
         return try attributes(node, handle: handle, &context)
     }
 

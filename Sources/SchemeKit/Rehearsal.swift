@@ -11,11 +11,8 @@ import SystemPackage
 
 /// What a process does that was started ahead of time.
 enum Rehearsal {
-    /// In the environment of such a process.
-    private static let variable = "SALTBRIDGE_SPARE"
-
     /// Whether there is time for it.
-    static var isDue: Bool { unsafe getenv(variable) != nil }
+    static var isDue: Bool { unsafe getenv(ProcessEnvironment.spare) != nil }
 
     /// Goes through the start of a server and a few calls to it.
     static func perform(workers: Int) throws {

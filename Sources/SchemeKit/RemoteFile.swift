@@ -121,9 +121,11 @@ public final class RemoteFile: Sendable {
         // After an error: what is in flight must be waited for all the same.
         defer { try? finishWrites(&slots) }
         for extent in extents {
-            var rest = SliceCursor(extent.slices)
+            var queue = BufferQueue(extent.slices)
+            var rest = extent.slices.reduce(0) { $0 + $1.byteCount }
             var position = extent.offset
-            while case let count = rest.count(atMost: ProtocolLimits.maximumTransferBytes), count > 0 {
+            while rest > 0 {
+                let count = min(rest, ProtocolLimits.maximumTransferBytes)
                 if slots.count == Self.depth { try finishWrites(&slots) }
                 var slot = try reserveAnother(payloadBytes: count, replyBytes: 0, isFirst: slots.isEmpty)
                 if slot == nil {
@@ -132,10 +134,15 @@ public final class RemoteFile: Sendable {
                 }
                 guard let slot else { throw .noBufferSpace }
                 var payload = channel.payload(slot)
-                rest.take(count, into: &payload)
+                var filled = 0
+                for slice in queue.take(count) {
+                    payload.copyBytes(from: slice.bytes, at: filled)
+                    filled += slice.byteCount
+                }
                 begin(slot, node, position, count, flags)
                 slots.append((slot, count))
                 position &+= UInt64(count)
+                rest -= count
             }
         }
         try finishWrites(&slots)
@@ -195,40 +202,5 @@ public final class RemoteFile: Sendable {
             client.channel.release(completion)
         }
         if let failure { throw failure }
-    }
-}
-
-/// What is left of slices that are written in parts.
-private struct SliceCursor {
-    private let slices: [BufferSlice]
-    private var next = 0
-    private var skip = 0
-
-    init(_ slices: [BufferSlice]) { self.slices = slices }
-
-    /// How many bytes are left, `limit` at most.
-    func count(atMost limit: Int) -> Int {
-        var count = -skip
-        for slice in slices[next...] {
-            count += slice.byteCount
-            if count >= limit { return limit }
-        }
-        return max(count, 0)
-    }
-
-    /// Copies the next bytes.
-    mutating func take(_ count: Int, into target: inout MutableRawSpan) {
-        var filled = 0
-        while filled < count, next < slices.count {
-            let slice = slices[next]
-            let part = min(slice.byteCount - skip, count - filled)
-            target.copyBytes(from: slice.bytes.extracting(skip..<(skip + part)), at: filled)
-            filled += part
-            skip += part
-            if skip == slice.byteCount {
-                next += 1
-                skip = 0
-            }
-        }
     }
 }

@@ -18,8 +18,6 @@ import SystemPackage
 /// is the configuration. Whatever is missing ends the process with status 78 and a line that says what: a scheme never runs
 /// half configured, as that might mean without its sandbox.
 public final class SchemeServer: Sendable {
-    /// The name of the environment variable with the number of the control socket.
-    public static let controlVariable = "SALTBRIDGE_CONTROL"
     /// The status of a process that wasn't configured right (sysexits.h, EX_CONFIG).
     public static let configurationStatus: Int32 = 78
 
@@ -73,7 +71,8 @@ public final class SchemeServer: Sendable {
     }
 
     private static func inheritedSocket() throws(SchemeStartError) -> ControlSocket {
-        guard let text = unsafe getenv(controlVariable), let number = unsafe Int32(String(cString: text)), number > 2
+        guard let text = unsafe getenv(ProcessEnvironment.control), let number = unsafe Int32(String(cString: text)),
+            number > 2
         else {
             throw .noControlSocket
         }

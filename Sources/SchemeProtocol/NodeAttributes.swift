@@ -204,6 +204,9 @@ public struct AttributeChangeSet: Sendable, Equatable {
     /// No changes.
     public init() { killPrivileges = false }
 
+    /// Whether an owner or the permissions are changed: what a node that has none to change refuses.
+    public var changesPermissions: Bool { mode != nil || uid != nil || gid != nil }
+
     /// The changes at the start of `bytes`, or nil if there are fewer than 64 or unknown fields are present.
     public init?(decoding bytes: RawSpan) {
         guard bytes.byteCount >= Self.byteCount else { return nil }

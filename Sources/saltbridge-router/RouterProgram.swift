@@ -20,11 +20,13 @@ import SystemPackage
 @main
 struct RouterProgram {
     static func main() {
-        guard let text = unsafe getenv("SALTBRIDGE_CONTROL"), let number = unsafe Int32(String(cString: text)),
+        guard let text = unsafe getenv(ProcessEnvironment.control), let number = unsafe Int32(String(cString: text)),
             number > 2
-        else { fail("SALTBRIDGE_CONTROL names no control socket: the router is started by the supervisor", nil) }
+        else {
+            fail("\(ProcessEnvironment.control) names no control socket: the router is started by the supervisor", nil)
+        }
         let socket = ControlSocket(SharedDescriptor(adopting: number))
-        if unsafe getenv("SALTBRIDGE_SPARE") != nil { try? rehearse() }
+        if unsafe getenv(ProcessEnvironment.spare) != nil { try? rehearse() }
         do {
             guard let first = try socket.receive(), first.message.kind == .configure else {
                 fail("the first message is not the configuration", socket)

@@ -115,36 +115,11 @@ struct MountedDisplayTests {
         let span = content.span
         try SystemCall.writeAll(frame.rawValue, unsafe span.bytes)
         for _ in 0..<2 {
-            let viewer = try SystemCall.connect(toPath: "\(display.folder)/vnc")
-            func say(_ bytes: [UInt8]) throws {
-                let span = bytes.span
-                try SystemCall.writeAll(viewer.rawValue, unsafe span.bytes)
-            }
-            func hear(_ count: Int) throws -> [UInt8] {
-                var bytes = [UInt8](repeating: 0, count: count)
-                var done = 0
-                while done < count {
-                    let part = unsafe bytes.withUnsafeMutableBytes {
-                        unsafe read(viewer.rawValue, $0.baseAddress.map { unsafe $0 + done }, count - done)
-                    }
-                    guard part > 0 else { throw Errno.connectionReset }
-                    done += part
-                }
-                return bytes
-            }
-            #expect(try hear(12) == Array("RFB 003.008\n".utf8))
-            try say(Array("RFB 003.008\n".utf8))
-            #expect(try hear(2) == [1, 1])
-            try say([1])
-            #expect(try hear(4) == [0, 0, 0, 0])
-            try say([1])
-            let start = try hear(24)
-            #expect(Array(start.prefix(4)) == [1, 64, 0, 200])
-            _ = try hear(Int(start[23]))
-            try say([3, 0, 0, 0, 0, 0, 1, 64, 0, 200])
-            _ = try hear(16)
-            #expect(try hear(content.count) == content)
-            try say([4, 1, 0, 0, 0, 0, 0, 0x78])
+            let viewer = try MountedViewer(try SystemCall.connect(toPath: "\(display.folder)/vnc"))
+            try viewer.say([3, 0, 0, 0, 0, 0, 1, 64, 0, 200])
+            _ = try viewer.hear(16)
+            #expect(try viewer.hear(content.count) == content)
+            try viewer.say([4, 1, 0, 0, 0, 0, 0, 0x78])
             var byte: UInt8 = 0
             let text = try display.open("0/text")
             #expect(unsafe read(text.rawValue, &byte, 1) == 1)

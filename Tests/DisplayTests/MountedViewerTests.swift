@@ -29,57 +29,12 @@ struct MountedViewerTests {
         return socket
     }
 
-    /// A viewer over a socket that waits for what it is to get.
-    private struct Viewer {
-        let socket: SharedDescriptor
-        private var reader = RectangleReader()
-
-        init(_ socket: SharedDescriptor) throws {
-            self.socket = socket
-            #expect(try hear(12) == Array("RFB 003.008\n".utf8))
-            try say(Array("RFB 003.008\n".utf8))
-            #expect(try hear(2) == [1, 1])
-            try say([1])
-            #expect(try hear(4) == [0, 0, 0, 0])
-            try say([1])
-            let start = try hear(24)
-            #expect(Array(start.prefix(4)) == [1, 64, 0, 200])
-            _ = try hear(Int(start[23]))
-        }
-
-        func say(_ bytes: [UInt8]) throws {
-            let span = bytes.span
-            try SystemCall.writeAll(socket.rawValue, unsafe span.bytes)
-        }
-
-        func hear(_ count: Int) throws -> [UInt8] { try Self.hear(socket, count) }
-
-        static func hear(_ socket: SharedDescriptor, _ count: Int) throws -> [UInt8] {
-            var bytes = [UInt8](repeating: 0, count: count)
-            var done = 0
-            while done < count {
-                let part = unsafe bytes.withUnsafeMutableBytes {
-                    unsafe read(socket.rawValue, $0.baseAddress.map { unsafe $0 + done }, count - done)
-                }
-                guard part > 0 else { throw Errno.connectionReset }
-                done += part
-            }
-            return bytes
-        }
-
-        mutating func picture(_ encoding: RectangleEncoding) throws -> [UInt32] {
-            try say([2, 0, 0, 1, 0, 0, 0, UInt8(encoding.rawValue), 3, 0, 0, 0, 0, 0, 1, 64, 0, 200])
-            let socket = socket
-            return try reader.update(width: 320, height: 200) { try Self.hear(socket, $0) }
-        }
-    }
-
     /// A viewer looks on while the display's server is killed again and again: its connection doesn't end, no byte is lost or doubled (the
     /// protocol would never recover), every key is typed once.
     @Test(arguments: [false, true]) func connectionsOutliveTheServer(_ isInternet: Bool) throws {
         let (listener, address) = try Self.internetListener()
         let display = try MountedDisplay(listeners: isInternet ? ["vnc": listener] : [:])
-        var viewer = try Viewer(
+        var viewer = try MountedViewer(
             isInternet ? try Self.connect(to: address) : try SystemCall.connect(toPath: "\(display.folder)/vnc"))
         let frame = try display.open("0/fb")
         let text = try display.open("0/text")
@@ -122,21 +77,21 @@ struct MountedViewerTests {
     @Test func whoDoesNotGreetMakesRoom() throws {
         let display = try MountedDisplay()
         let path = "\(display.folder)/vnc"
-        var first = try Viewer(try SystemCall.connect(toPath: path))
+        var first = try MountedViewer(try SystemCall.connect(toPath: path))
         let idle = try (1..<ViewerMemory.slotCount).map { _ in
             let socket = try SystemCall.connect(toPath: path)
-            #expect(try Viewer.hear(socket, 12) == Array("RFB 003.008\n".utf8))
+            #expect(try MountedViewer.hear(socket, 12) == Array("RFB 003.008\n".utf8))
             return socket
         }
-        var last = try Viewer(try SystemCall.connect(toPath: path))
-        #expect(throws: Errno.connectionReset) { try Viewer.hear(idle[0], 1) }
+        var last = try MountedViewer(try SystemCall.connect(toPath: path))
+        #expect(throws: Errno.connectionReset) { try MountedViewer.hear(idle[0], 1) }
         for encoding in [RectangleEncoding.raw, .zrle] {
             let (one, other) = (try first.picture(encoding), try last.picture(encoding))
             #expect(one == other)
         }
         // The others are still there.
         try SystemCall.write(text: "RFB 003.008\n", to: idle[1].rawValue)
-        #expect(try Viewer.hear(idle[1], 2) == [1, 1])
+        #expect(try MountedViewer.hear(idle[1], 2) == [1, 1])
     }
 
     /// A wrong password is told at once; the connection ends later, and others are served meanwhile.
@@ -145,21 +100,21 @@ struct MountedViewerTests {
         let path = "\(display.folder)/vnc"
         func attempt(_ password: String) throws -> (socket: SharedDescriptor, result: [UInt8]) {
             let socket = try SystemCall.connect(toPath: path)
-            _ = try Viewer.hear(socket, 12)
+            _ = try MountedViewer.hear(socket, 12)
             try SystemCall.write(text: "RFB 003.008\n", to: socket.rawValue)
-            #expect(try Viewer.hear(socket, 2) == [1, 2])
+            #expect(try MountedViewer.hear(socket, 2) == [1, 2])
             try SystemCall.write(text: "\u{2}", to: socket.rawValue)
-            let answer = RemotePassword.answer(try Viewer.hear(socket, 16), Array(password.utf8))
+            let answer = RemotePassword.answer(try MountedViewer.hear(socket, 16), Array(password.utf8))
             let span = answer.span
             try SystemCall.writeAll(socket.rawValue, unsafe span.bytes)
-            return (socket, try Viewer.hear(socket, 4))
+            return (socket, try MountedViewer.hear(socket, 4))
         }
         let begin = Clock.monotonicNanoseconds()
         let wrong = try attempt("guess")
         #expect(wrong.result == [0, 0, 0, 1])
         #expect(try attempt("secret").result == [0, 0, 0, 0])
-        _ = try Viewer.hear(wrong.socket, 18)
-        #expect(throws: Errno.connectionReset) { try Viewer.hear(wrong.socket, 1) }
+        _ = try MountedViewer.hear(wrong.socket, 18)
+        #expect(throws: Errno.connectionReset) { try MountedViewer.hear(wrong.socket, 1) }
         #expect(Clock.monotonicNanoseconds() - begin >= 250_000_000)
     }
 

@@ -77,9 +77,9 @@ extension Supervisor {
         let null = try SystemCall.open("/dev/null", O_RDWR)
         var environment = [
             "SALTBRIDGE_ROLE=\(member.isRouter ? "router" : "scheme")", "SALTBRIDGE_SCHEME=\(member.name)",
-            "SALTBRIDGE_CONTROL=3", "SALTBRIDGE_INCARNATION=\(incarnation)",
+            "\(ProcessEnvironment.control)=3", "SALTBRIDGE_INCARNATION=\(incarnation)",
         ]
-        if isSpare { environment.append("SALTBRIDGE_SPARE=1") }
+        if isSpare { environment.append("\(ProcessEnvironment.spare)=1") }
         return StartedProcess(
             try member.sandbox.start(
                 arguments: member.configuration.arguments, environment: environment,
