@@ -148,7 +148,7 @@ public protocol FuseBackend: AnyObject, Sendable {
         _ request: FuseRequest, node: UInt64, handle: UInt64, at offset: UInt64, to target: UInt64,
         targetHandle: UInt64, targetOffset: UInt64, byteCount: UInt64
     ) throws(Errno) -> Int
-    /// poll(2): the events that hold now. With a `wakeHandle` the backend calls `FuseSession.notifyPoll` at the next change.
+    /// poll(2): the events that hold now. With a `wakeHandle` the backend calls `FuseNotifier.poll` at the next change.
     func poll(
         _ request: FuseRequest, node: UInt64, handle: UInt64, events: UInt32, wakeHandle: UInt64?
     ) throws(Errno) -> UInt32

@@ -76,7 +76,7 @@ extension FuseSession {
         worker.asCurrent { _ = worker.receiveAndProcess() }
         isTakingOver.store(false, ordering: .relaxed)
         isInitializing.store(false, ordering: .relaxed)
-        notify(code: Self.resendNotification, payload: nil)
+        notifier.resend()
     }
 
     /// Serves requests until INIT is answered, then returns: what is left of a process that dies right after its start.
@@ -86,31 +86,6 @@ extension FuseSession {
             while state?.isInitialized == false, worker.receiveAndProcess() {}
         }
         return state?.isInitialized ?? false
-    }
-
-    /// FUSE_NOTIFY_RESEND, newer than the header that this is built with.
-    private static var resendNotification: Int32 { 7 }
-
-    /// Writes a notification: a header with the unique number 0 and the code in place of an error.
-    func notify(code: Int32, payload: UInt64?) {
-        var header = fuse_out_header()
-        header.error = code
-        var body = payload ?? 0
-        let bodyCount = payload == nil ? 0 : MemoryLayout<UInt64>.size
-        let headerCount = MemoryLayout<fuse_out_header>.size
-        header.len = UInt32(headerCount + bodyCount)
-        // A mount that is gone has nobody to be notified.
-        _ = unsafe withUnsafeMutableBytes(of: &header) { headerBytes in
-            unsafe withUnsafeMutableBytes(of: &body) { bodyBytes in
-                var vector = unsafe (
-                    iovec(iov_base: headerBytes.baseAddress, iov_len: headerCount),
-                    iovec(iov_base: bodyBytes.baseAddress, iov_len: bodyCount)
-                )
-                return unsafe withUnsafePointer(to: &vector) { pair in
-                    unsafe pair.withMemoryRebound(to: iovec.self, capacity: 2) { unsafe writev(descriptor, $0, 2) }
-                }
-            }
-        }
     }
 
     /// The kernel sent INIT: keep it for a successor.

@@ -38,6 +38,8 @@ public final class FuseSession: @unchecked Sendable {
     let options: Options
     let state: FuseSessionState?
     let workers: FuseWorkers
+    /// For what the kernel didn't ask for.
+    public let notifier: FuseNotifier
     /// What happened since the process started.
     public let counters = FuseCounters()
     /// What the hooks share while INIT is fed again; afterwards constant.
@@ -64,6 +66,7 @@ public final class FuseSession: @unchecked Sendable {
         self.options = options
         self.state = state
         workers = FuseWorkers(maximumCount: options.maximumThreadCount)
+        notifier = FuseNotifier(descriptor)
         var operations = makeOperations()
         let context = unsafe Unmanaged.passUnretained(self).toOpaque()
         let session = unsafe "saltbridge".withCString { name -> OpaquePointer? in
@@ -89,6 +92,7 @@ public final class FuseSession: @unchecked Sendable {
     }
 
     deinit {
+        notifier.end()
         unsafe fuse_session_destroy(session)
     }
 
@@ -108,27 +112,6 @@ public final class FuseSession: @unchecked Sendable {
         if flags >= 0 { _ = fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) }
         takeOver()
         try workers.run(self)
-    }
-
-    /// Tells the kernel that something happened to an open file that poll(2) waits for.
-    ///
-    /// - Parameter wakeHandle: what the backend's `poll` got.
-    public func notifyPoll(wakeHandle: UInt64) {
-        notify(code: Int32(FUSE_NOTIFY_POLL.rawValue), payload: wakeHandle)
-    }
-
-    /// Tells the kernel to forget a node's attributes and contents.
-    ///
-    /// Never called from inside an operation on the same node: the kernel may hold the page that it is asked to drop.
-    public func invalidate(node: UInt64) {
-        _ = unsafe fuse_lowlevel_notify_inval_inode(session, node, 0, 0)
-    }
-
-    /// Tells the kernel to forget a name.
-    public func invalidate(parent: UInt64, name: String) {
-        _ = unsafe name.withCString { text in
-            unsafe fuse_lowlevel_notify_inval_entry(session, parent, text, strlen(text))
-        }
     }
 
     /// Makes what the first session of this process needs and what takes time, for a process that was started ahead of time.

@@ -122,13 +122,15 @@ final class FuseWorkers: Sendable {
 /// One thread of a session and the request it works on.
 @safe
 final class FuseWorker: @unchecked Sendable {
-    unowned let session: FuseSession
+    /// Holds its idle workers only as long as it runs.
+    let session: FuseSession
     /// Woken when it is to read. Guards nothing itself: `FuseWorkers.state` does.
     let wakeUp = ConditionVariable()
     /// Changed by other threads only while this one is idle, under the lock of `FuseWorkers.state`.
     var isReading = false
     /// The request's bytes as the kernel wrote them.
     private(set) var raw = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+    private var place = ReaderPlace()
     /// The receive buffer, if it is the backend's.
     var lent: FuseReceiveBuffer?
     /// Where listings are encoded; grows to the largest that was asked for.
@@ -202,9 +204,11 @@ final class FuseWorker: @unchecked Sendable {
         unsafe buffer.mem = unsafe lent?.base ?? ownBuffer()
         let result = unsafe fuse_session_receive_buf(session.session, &buffer)
         if result > 0 {
+            let arrival = Clock.monotonicNanoseconds()
             unsafe raw = UnsafeRawBufferPointer(start: buffer.mem, count: Int(result))
             if !handleDirectly() { unsafe fuse_session_process_buf(session.session, &buffer) }
             unsafe raw = UnsafeRawBufferPointer(start: nil, count: 0)
+            place.finishedTurn(isReading ? Clock.monotonicNanoseconds() &- arrival : nil)
         }
         if unsafe fuse_session_exited(session.session) != 0 { return false }
         // An interrupted read is no end; a descriptor that fails for good is.

@@ -47,6 +47,11 @@ public final class Router: Sendable {
         self.willBlock = willBlock
     }
 
+    deinit {
+        // The routes' events go by way of the registry.
+        state.withLock { $0.routes = [:] }
+    }
+
     /// Calls the body with each event of a server from now on.
     public func onEvent(_ body: @escaping @Sendable (SchemeRoute, EventEntry) -> Void) {
         handlers.withLock { $0.append(body) }
@@ -67,8 +72,10 @@ public final class Router: Sendable {
         let route = SchemeRoute(
             index: index, description, client, isAdopted: isAdopted, faults: options.faults, trace: options.trace,
             points: options.crashPoints, willBlock: willBlock
-        ) { [weak self] event in
-            self?.deliver(event, index)
+        ) { [state, handlers] event in
+            // Not the router itself, weakly or not: it is asked for a route with each request, and weak references make that slow.
+            guard let route = state.withLock({ $0.routes[index] }) else { return }
+            for handler in handlers.withLock({ $0 }) { handler(route, event) }
         }
         if isServing {
             route.incarnation.store(client.server.incarnation, ordering: .sequentiallyConsistent)
@@ -77,11 +84,6 @@ public final class Router: Sendable {
         }
         state.withLock { $0.routes[index] = route }
         return route
-    }
-
-    private func deliver(_ event: EventEntry, _ index: Int) {
-        guard let route = route(index) else { return }
-        for handler in handlers.withLock({ $0 }) { handler(route, event) }
     }
 
     /// The scheme of a number.

@@ -41,6 +41,11 @@ final class CommitGate: Sendable {
     let isPending = Atomic<Bool>(false)
 }
 
+/// Whether a server's events are still listened to.
+private final class Hearing: Sendable {
+    let hasEnded = Atomic<Bool>(false)
+}
+
 /// The way to one scheme: the channel to its server, what is open there, and what has become of the server.
 ///
 /// Any number of threads ask at once (`perform`). Another thread, one at a time, replaces the server (`recover`).
@@ -75,7 +80,7 @@ public final class SchemeRoute: Sendable {
     private let memory: Locked<AnswerMemory>
     /// What recoveries did.
     public let timeline = RecoveryLog()
-    private let hasEnded = Atomic<Bool>(false)
+    private let hearing = Hearing()
     /// Requests that may wait for long, by unique number: what an interrupt looks for.
     let blocking = Locked<[UInt64: RequestSlot]>([:])
 
@@ -122,10 +127,10 @@ public final class SchemeRoute: Sendable {
     /// A server that tells of events is always listened to, by a thread of its own.
     private func listen() {
         do {
-            try spawnThread(name: "events", stackSize: 256 << 10) { [weak self] in
+            try spawnThread(name: "events", stackSize: 256 << 10) { [hearing, exchange, handles] in
                 let waiter = Waiter()
-                while let self, !self.hasEnded.load(ordering: .relaxed) {
-                    self.exchange.listen(waiter) { self.handles.isPolled }
+                while !hearing.hasEnded.load(ordering: .relaxed) {
+                    exchange.listen(waiter) { handles.isPolled }
                 }
             }
         } catch {
@@ -133,9 +138,11 @@ public final class SchemeRoute: Sendable {
         }
     }
 
+    deinit { end() }
+
     /// Ends the listening.
     public func end() {
-        hasEnded.store(true, ordering: .relaxed)
+        hearing.hasEnded.store(true, ordering: .relaxed)
         client.wakeDrainer()
     }
 
@@ -180,6 +187,12 @@ public final class SchemeRoute: Sendable {
 
     /// Whether an earlier answer said that the file has no capabilities.
     public func isKnownIncapable(_ node: UInt64) -> Bool { memory.withLock { $0.hasNoCapability(node) } }
+
+    /// What the server is going to say when a file that is there is opened, if that is known: the open can be posted then.
+    public func knownOpening(_ node: UInt64) -> OpenedFlags? { memory.withLock { $0.opening(node) } }
+
+    /// The server said this of a file that was opened.
+    public func noteOpening(_ flags: OpenedFlags) { memory.withLock { $0.opened(flags) } }
 
     /// Before the request is submitted.
     func noteSubmission(_ entry: SubmissionEntry, _ arguments: RequestArguments) -> AnswerMemory.Ticket? {

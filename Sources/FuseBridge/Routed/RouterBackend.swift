@@ -31,8 +31,7 @@ public final class RouterBackend: FuseBackend {
     let postponedAt = Atomic<UInt64>(0)
     /// How long that may be put off while there is other work, in nanoseconds.
     private static let postponement: UInt64 = 1_000_000
-    private let invalidations = Locked(Invalidations())
-    private let session = Locked<FuseSessionReference>(FuseSessionReference())
+    private let notifications = KernelNotifications()
 
     /// Receive buffers that are lent out at once, at most: the rest of the channel's memory is for what is in flight.
     static let lentLimit = 8
@@ -42,15 +41,15 @@ public final class RouterBackend: FuseBackend {
         self.router = router
         system = SystemTree(router)
         snapshots = SystemSnapshots(incarnation: router.options.incarnation)
-        router.onEvent { [weak self] route, event in self?.pass(event, of: route) }
+        router.onEvent { [notifications] route, event in notifications.pass(event, of: route) }
     }
 
-    /// Notifications go to this session from now on.
-    public func attach(_ new: FuseSession) {
-        session.withLock { $0.session = new }
+    /// Events of the servers are told to this session's kernel from now on.
+    public func attach(_ session: FuseSession) {
+        notifications.notifier.withLock { $0 = session.notifier }
         // Whoever polled a file when the last router died looks again.
         for route in router.routes {
-            for number in route.wakeHandles { new.notifyPoll(wakeHandle: number) }
+            for number in route.wakeHandles { session.notifier.poll(wakeHandle: number) }
         }
     }
 
@@ -138,57 +137,6 @@ public final class RouterBackend: FuseBackend {
     public func interrupt(unique: UInt64) {
         for route in router.routes where route.interrupt(unique) { return }
     }
-
-    private func pass(_ event: EventEntry, of route: SchemeRoute) {
-        guard let session = session.withLock({ $0.session }) else { return }
-        switch EventEntry.Kind(rawValue: event.kind) {
-        case .ready:
-            let number = route.wakeHandle(event.handle)
-            if number != 0 { session.notifyPoll(wakeHandle: number) }
-        case .invalidateData, .invalidateDirectory:
-            route.forgetAnswers()
-            if let node = route.numbers.kernel(event.node) { invalidate(node, session) }
-        case nil: break
-        }
-    }
-}
-
-extension RouterBackend {
-    /// Tells the kernel that what it keeps of a node is no longer right. It first writes back pages that a mapping changed, and waits
-    /// for the server to take them: so on a thread of its own, never on one that others wait for.
-    fileprivate func invalidate(_ node: UInt64, _ session: FuseSession) {
-        let mustStart = invalidations.withLock { state in
-            state.nodes.insert(node)
-            defer { state.hasThread = true }
-            return !state.hasThread
-        }
-        guard mustStart else { return }
-        do {
-            try spawnThread(name: "invalidate", stackSize: 256 << 10) { [invalidations] in
-                while let node = invalidations.withLock({ $0.next() }) { session.invalidate(node: node) }
-            }
-        } catch {
-            // Without a thread the kernel goes on with what it has.
-            invalidations.withLock { $0 = Invalidations() }
-        }
-    }
-}
-
-/// Nodes whose data the kernel is to be told of, and whether a thread does.
-private struct Invalidations {
-    var nodes: Set<UInt64> = []
-    var hasThread = false
-
-    /// The next node; nil ends the thread.
-    mutating func next() -> UInt64? {
-        hasThread = !nodes.isEmpty
-        return nodes.popFirst()
-    }
-}
-
-/// The session that notifications go to; it holds the backend, not the other way round.
-private struct FuseSessionReference {
-    weak var session: FuseSession?
 }
 
 /// Copies a span to a place in another.
