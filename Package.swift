@@ -62,6 +62,7 @@ let package = Package(
         library("CZlib", package: "zlib", provider: "zlib1g-dev"),
         library("CCares", package: "libcares", provider: "libc-ares-dev"),
         library("CTLS", package: "libssl", provider: "libssl-dev"),
+        library("CMount", package: "mount", provider: "libmount-dev"),
         library("CNBD", package: "libnbd", provider: "libnbd-dev"),
         library("CFuse3", package: "fuse3", provider: "libfuse3-dev"),
 
@@ -157,7 +158,7 @@ let package = Package(
             dependencies: [
                 "Supervisor", "Sandbox", "SchemeTransport", "SchemeProtocol", "ImageTools", "RedoxFS",
                 "FileSystemCheck", "NetworkBlockDevice", "BlockDevice", "BlockCodec", "DiskFormat", "Platform",
-                "CPNG", argumentParser,
+                "CMount", "CPNG", argumentParser,
                 systemPackage,
             ],
             swiftSettings: common),

@@ -58,7 +58,7 @@ enum MountOptions {
     /// Words of fstab(5) that are mount(8)'s own business.
     private static let ignored: Set<String> = [
         "defaults", "auto", "noauto", "user", "users", "nouser", "owner", "group", "nofail", "_netdev", "allow_other",
-        "default_permissions", "fsname", "subtype", "remount", "loop",
+        "default_permissions", "fsname", "subtype", "remount", "loop", "helper", "uhelper",
         // A remount by mount(8) names what the mount shows in /proc/mounts.
         "fd", "rootmode", "user_id", "group_id", "max_read", "blksize",
     ]

@@ -122,6 +122,9 @@ struct Mounter {
         }
         do throws(LaunchError) {
             let process = try launch.start(configuration)
+            if let request = configuration.mount {
+                MountTable.add(source: request.source, mountpoint: request.mountpoint)
+            }
             if isForeground { try wait(for: process) }
         } catch {
             if logPath == nil, let path = configuration.controlSocketPath {

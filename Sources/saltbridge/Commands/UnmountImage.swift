@@ -60,6 +60,7 @@ enum Unmounter {
                 advice: isLazy ? nil : "End the programs that use it, or take it away with --lazy.")
         }
         if let process { waitForEnd(process.rawValue) }
+        MountTable.remove(mountpoint: mountpoint)
     }
 
     private static func waitForEnd(_ process: Int32) {
@@ -76,5 +77,6 @@ enum Unmounter {
         }
         guard isOurs else { throw ToolFailure("\(mountpoint) is no mount of yours") }
         if let error = MountChange.takeAway(mountpoint) { throw ToolFailure("cannot unmount \(mountpoint): \(error)") }
+        MountTable.remove(mountpoint: mountpoint)
     }
 }
