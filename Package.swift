@@ -142,8 +142,8 @@ let package = Package(
         .executableTarget(
             name: "saltbridge-router",
             dependencies: [
-                "FuseBridge", "Router", "Supervisor", "Sandbox", "SchemeTransport", "SchemeProtocol", "Platform",
-                systemPackage,
+                "FuseBridge", "Router", "Supervisor", "Sandbox", "SchemeKit", "SchemeTransport", "SchemeProtocol",
+                "Platform", systemPackage,
             ],
             swiftSettings: common, linkerSettings: [.unsafeFlags(["-static-executable"])]),
         scheme(

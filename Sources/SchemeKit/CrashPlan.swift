@@ -1,4 +1,5 @@
 import Glibc
+import Platform
 import SchemeProtocol
 import SchemeTransport
 import Synchronization
@@ -7,6 +8,7 @@ import SystemPackage
 /// What a server does to itself on request, so that recovery can be seen and tested:
 ///
 /// - `crash` = `exit`: it ends at once;
+/// - `crash` = `signal`, `signal` = NUMBER: it does what that signal is for, and dies of it;
 /// - `crash` = `operation`, `operation` = NAME: it ends inside the next request of that kind, before it is answered;
 /// - `crash` = `corrupt-reply`: instead of the next answer it posts one that makes no sense.
 ///
@@ -26,8 +28,8 @@ public final class CrashPlan: Sendable {
     /// Whether the settings are about a crash; it is carried out or planned then.
     func take(_ fields: [ControlMessage.Field]) throws(Errno) -> Bool {
         guard let how = fields.first(where: { $0.key == "crash" })?.value else { return false }
+        try Self.dieIfTold(fields)
         switch how {
-        case "exit": _exit(Self.status)
         case "corrupt-reply": armed.store(Self.corruptReply, ordering: .relaxed)
         case "operation":
             let name = fields.first { $0.key == "operation" }?.value
@@ -36,6 +38,19 @@ public final class CrashPlan: Sendable {
         default: throw .invalidArgument
         }
         return true
+    }
+
+    /// Dies at once if that is what the settings say: what a process that is no scheme's server can do, too.
+    ///
+    /// - Throws: EINVAL for a signal that there is no fault for.
+    public static func dieIfTold(_ fields: [ControlMessage.Field]) throws(Errno) {
+        switch fields.first(where: { $0.key == "crash" })?.value {
+        case "exit": _exit(status)
+        case "signal":
+            ProcessFault.die(by: fields.first { $0.key == "signal" }.flatMap { Int32($0.value) } ?? 0)
+            throw .invalidArgument
+        default: break
+        }
     }
 
     /// Before a request is handled. True if it has got its answer already.

@@ -3,6 +3,7 @@ import Glibc
 import Platform
 import Router
 import Sandbox
+import SchemeKit
 import SchemeProtocol
 import SchemeTransport
 import Supervisor
@@ -254,6 +255,10 @@ final class RouterProcess {
             return 0
         case .get: try socket.send(ControlMessage(.done, id: message.id, fields: figures))
         case .done, .failed: break
+        case .set:
+            // It has no settings, but can be told to die; what else it is told to do, it can't.
+            try? CrashPlan.dieIfTold(message.fields)
+            fallthrough
         default:
             try socket.send(
                 ControlMessage(

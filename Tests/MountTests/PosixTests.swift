@@ -36,6 +36,14 @@ struct PosixTests {
         #expect(passed > 60)
     }
 
+    /// What `Scripts/torture` has applications do ends when its time is over, and all workers do something.
+    @Test func theTortureEnds() throws {
+        let folder = try TemporaryDirectory()
+        let result = try BuiltProgram.named("posix-checks").run(["--torture", folder.path, "1", "1"], in: folder)
+        #expect(result.status == 0, "\(result.text)")
+        for worker in 0..<4 { #expect(SystemCall.exists(folder.file("worker-\(worker)/a"))) }
+    }
+
     /// Random operations through read, write, mmap and O_DIRECT at once, against what must be there: 200,000 in all.
     @Test(arguments: 0..<4) func randomOperationsOnOneFile(run: Int) throws {
         let seed = UInt64.random(in: 0 ... .max)

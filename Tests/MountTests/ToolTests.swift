@@ -122,4 +122,28 @@ struct ToolTests {
         // Microseconds since it was stopped; the limit is a fifth of that, and a machine may have much else to do.
         #expect(timeline["detected_us"]?.integer ?? .max < 1_000_000, "\(answer.text)")
     }
+
+    /// A process is the first of its namespace: of a signal that it is sent it dies only if that is SIGKILL.
+    @Test(arguments: [["--signal", "4"], ["--signal", "8"], ["--signal", "11"], ["--signal", "9"], ["--exit"]])
+    func processesDieAsTheyAreTold(how: [String]) throws {
+        let mount = try ToolMount()
+        try mount.mount("--root", "file")
+        try mount.write("before", "1")
+        for name in ["file"] + (routerObstacle == nil ? ["router"] : []) {
+            let answer = try mount.run(["crash", name, "--json", "--mount", mount.point] + how)
+            #expect(answer.status == 0, "\(answer.errors)")
+            let cause = how.count > 1 ? "signal \(how[1]) (by crash)" : "exit (by crash)"
+            #expect(try JSONValue(parsing: answer.output)["cause"]?.string == cause)
+            #expect(try mount.read("before") == "1")
+        }
+    }
+
+    @Test func signalsThatEndNothingAreRefused() throws {
+        let mount = try ToolMount()
+        try mount.mount()
+        for signal in ["0", "10", "15", "99"] {
+            let result = try mount.run(["crash", "file", "--signal", signal, "--mount", mount.point])
+            #expect(result.status == 1 && result.errors.contains("4, 8, 9, 11"), "\(result.errors)")
+        }
+    }
 }

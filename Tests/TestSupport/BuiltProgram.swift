@@ -23,11 +23,14 @@ public struct BuiltProgram: Sendable {
     /// Where the program is.
     public let path: String
 
-    /// The command line tool, beside the running test program.
-    public static func saltbridge() throws -> BuiltProgram {
+    /// The command line tool.
+    public static func saltbridge() throws -> BuiltProgram { try named("saltbridge") }
+
+    /// One of the project's programs, beside the running test program.
+    public static func named(_ name: String) throws -> BuiltProgram {
         let own = try SystemCall.readLinkAt(AT_FDCWD, Array("/proc/self/exe".utf8))
         let folder = FilePath(String(decoding: own, as: UTF8.self)).removingLastComponent()
-        return BuiltProgram(path: folder.appending("saltbridge").string)
+        return BuiltProgram(path: folder.appending(name).string)
     }
 
     /// A program of the host.

@@ -7,7 +7,8 @@ import SchemeTransport
 // The control socket: one JSON object per line, answered by one per line, in any order of completion.
 //
 //     {"command":"status"}                                              everything about the mount
-//     {"command":"crash","scheme":S,"how":"signal","signal":9}          kills; answers with the timeline of the recovery
+//     {"command":"crash","scheme":S,"how":"signal","signal":9}          kills; answers with the timeline of the recovery.
+//                                                                       4, 8, 11: it dies of a fault of its own
 //     {"command":"crash","scheme":S,"how":"hang"}                       stops it; the supervisor finds out
 //     {"command":"crash","scheme":S,"how":"exit"|"corrupt-reply"|"operation","operation":O}
 //                                                                       has the server do it to itself
@@ -115,25 +116,39 @@ extension Supervisor {
         switch request["how"]?.string ?? "signal" {
         case "signal":
             let signal = Int32(clamping: request["signal"]?.integer ?? 9)
-            guard signal > 0, signal <= 64 else {
-                replyFailure(to: number, "no such signal")
-                return
+            if signal == SIGKILL {
+                member.recoveryWaiters.append(number)
+                kill(member, because: "signal \(signal) (by crash)", isAtFault: false)
+            } else if ProcessFault.signals.contains(signal) {
+                let fields = [
+                    ControlMessage.Field("crash", "signal"), ControlMessage.Field("signal", "\(signal)"),
+                ]
+                tellToDie(member, fields, because: "signal \(signal) (by crash)", for: number)
+            } else {
+                let signals = (ProcessFault.signals + [SIGKILL]).sorted().map { "\($0)" }.joined(separator: ", ")
+                replyFailure(to: number, "signal \(signal) ends no process of a mount; these do: \(signals)")
             }
-            member.recoveryWaiters.append(number)
-            kill(member, because: "signal \(signal) (by crash)", signal: signal, isAtFault: false)
         case "hang":
             member.recoveryWaiters.append(number)
             kill(member, because: "hung (by crash)", signal: SIGSTOP, isAtFault: false)
         case "exit", "corrupt-reply", "operation":
-            // The server does it to itself; it answers the setting first.
-            member.recoveryWaiters.append(number)
             let how = request["how"]?.string ?? ""
             var fields = [ControlMessage.Field("crash", how)]
             if let operation = request["operation"]?.string { fields.append(.init("operation", operation)) }
-            if member.deathCause == nil, how == "exit" { member.deathCause = ("exit (by crash)", now()) }
-            _ = ask(member, ControlMessage(.set, fields: fields), .crash(number))
+            tellToDie(member, fields, because: how == "exit" ? "exit (by crash)" : nil, for: number)
         default: replyFailure(to: number, "crash how?")
         }
+    }
+
+    /// Has a process do it to itself. One that can't answers that; one that does it later answers the setting first.
+    ///
+    /// - Parameter cause: of a death at once.
+    private func tellToDie(
+        _ member: Member, _ fields: [ControlMessage.Field], because cause: String?, for number: UInt32
+    ) {
+        member.recoveryWaiters.append(number)
+        if member.deathCause == nil, let cause { member.deathCause = (cause, now()) }
+        _ = ask(member, ControlMessage(.set, fields: fields), .crash(number))
     }
 
     /// Replaces a process in good order, or brings back one that is offline.

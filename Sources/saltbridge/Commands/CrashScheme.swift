@@ -17,7 +17,7 @@ struct CrashScheme: ParsableCommand {
 
     @OptionGroup var mount: MountSelection
 
-    @Option(help: "Send this signal.")
+    @Option(help: "It dies of this signal: 9, or by a fault of its own 4, 8 or 11.")
     var signal: Int32?
 
     @Flag(help: "Stop it (SIGSTOP): it hangs.")

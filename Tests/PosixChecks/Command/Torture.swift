@@ -8,7 +8,12 @@ func torture(folder: String, seed: UInt64, seconds: UInt32) -> Bool {
     let outcomes = Mutex<[TortureWorkload.Outcome]>([])
     var threads: [pthread_t] = []
     for worker in 0..<4 {
-        let job = Unmanaged.passRetained(Job { outcomes.withLock { $0.append(workload.run(worker: worker)) } })
+        let job = Unmanaged.passRetained(
+            Job {
+                // Before the lock is taken: the others run meanwhile.
+                let outcome = workload.run(worker: worker)
+                outcomes.withLock { $0.append(outcome) }
+            })
         var thread = pthread_t()
         let result = pthread_create(
             &thread, nil,

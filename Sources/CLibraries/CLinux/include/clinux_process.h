@@ -15,6 +15,8 @@ int clinux_signal_descriptor(uint64_t signals);
 // The number of the next signal of a signal descriptor, -1 with errno (EAGAIN: none).
 int clinux_next_signal(int descriptor);
 void clinux_ignore_signal(int number);
+// Commits the fault that SIGSEGV, SIGILL or SIGFPE is for; returns -1 if there is none, or none of this processor's.
+int clinux_fault(int signal);
 // epoll_event is a packed structure with a union; these take and give plain numbers.
 int clinux_epoll_control(int epoll, int operation, int descriptor, uint32_t events, uint64_t token);
 int clinux_epoll_wait(int epoll, uint32_t *events, uint64_t *tokens, int capacity, int milliseconds);
