@@ -3,7 +3,7 @@
 ///     3168  "SaltBrdg"             3192  mount id, 16 bytes
 ///     3176  u32 version = 1        3208  u64 last sequence number
 ///     3180  u32 flags = 0          3216  i64 commit time, s
-///     3184  u64 generation         3224  u32 commit time, ns; u32 zero
+///     3184  u64 generation         3224  u32 commit time, ns; u32 next node
 ///
 /// The reference implementation copies the padding from header to header; the generation tells a copy from the original.
 public struct HeaderExtension: Hashable, Sendable {
@@ -21,11 +21,15 @@ public struct HeaderExtension: Hashable, Sendable {
     /// When the commit was made.
     public var commitTime: Timespec
 
+    /// From where on a free number for a new node is looked for; a repetition of requests must give the same numbers.
+    public var nextNode: UInt32
+
     /// An extension of its parts.
-    public init(mountID: Bytes16, sequence: UInt64, commitTime: Timespec) {
+    public init(mountID: Bytes16, sequence: UInt64, commitTime: Timespec, nextNode: UInt32 = 0) {
         self.mountID = mountID
         self.sequence = sequence
         self.commitTime = commitTime
+        self.nextNode = nextNode
     }
 
     /// The extension in a header block of the given generation; nil if there is none, if it is of an unknown version, or if
@@ -40,6 +44,7 @@ public struct HeaderExtension: Hashable, Sendable {
         commitTime = Timespec(
             seconds: Int64(bitPattern: block.u64(at: base + 48)),
             nanoseconds: min(block.u32(at: base + 56), 999_999_999))
+        nextNode = block.u32(at: base + 60)
     }
 
     /// Stores an extension, or removes the one that is there. The rest of the padding stays as it is.
@@ -58,6 +63,6 @@ public struct HeaderExtension: Hashable, Sendable {
         block.setU64(value.sequence, at: base + 40)
         block.setU64(UInt64(bitPattern: value.commitTime.seconds), at: base + 48)
         block.setU32(value.commitTime.nanoseconds, at: base + 56)
-        block.setU32(0, at: base + 60)
+        block.setU32(value.nextNode, at: base + 60)
     }
 }

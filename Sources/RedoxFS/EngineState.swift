@@ -80,6 +80,8 @@ struct EngineState: Sendable {
     var sequence: UInt64
     /// The newest sequence number that is on disk.
     var durableSequence: UInt64
+    /// From where on a number for a new node is looked for.
+    var nextNode: UInt32 = 0
     /// Counts everything that makes a commit necessary.
     var changes: UInt64 = 0
     /// `changes` at the last seal.

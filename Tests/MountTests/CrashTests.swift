@@ -35,6 +35,40 @@ struct CrashTests {
         try expectClean(system.image)
     }
 
+    /// Four at once, with files of their own: what one removes another one's number may be made of.
+    @Test(arguments: [[], ["file"], ["disk"]])
+    func severalApplicationsNoticeNothing(_ names: [String]) throws { try killBehindSeveral(names) }
+
+    @Test(.enabled(if: routerObstacle == nil, routerObstacle), arguments: [["router"], ["file", "router", "disk"]])
+    func severalApplicationsNoticeNothingOfRouters(_ names: [String]) throws { try killBehindSeveral(names) }
+
+    private func killBehindSeveral(_ names: [String]) throws {
+        let system = try MountedSystem()
+        let folder = "\(system.root)/several"
+        try #require(unsafe mkdir(folder, 0o755) == 0)
+        let output = try TemporaryDirectory()
+        let program = try BuiltProgram.named("posix-checks")
+        let seed = UInt64.random(in: 0...0xffff_ffff)
+        let result = Locked<(status: Int32, text: String)?>(nil)
+        let thread = try spawnThread(name: "applications") {
+            let ended = try? program.run(["--torture", folder, "\(seed)", "6"], in: output)
+            result.withLock { $0 = (ended?.status ?? -1, ended?.text ?? "not started") }
+        }
+        var turn = 0
+        while result.withLock({ $0 == nil }) {
+            usleep(200_000)
+            guard !names.isEmpty else { continue }
+            if let pid = try system.pid(names[turn % names.count]), pid > 1 { kill(pid, SIGKILL) }
+            turn += 1
+        }
+        thread.join()
+        let end = result.withLock { $0 }
+        #expect(end?.status == 0, "\(end?.text ?? "")")
+        #expect(!system.log.contains("repeated gave"), "\(system.log)")
+        try system.end()
+        try expectClean(system.image)
+    }
+
     /// The processes end themselves at points that were chosen: before and after a completion, inside a commit, inside a repetition.
     @Test(arguments: [["file"], ["disk"]])
     func nothingIsNoticedOfDeathsAtChosenPoints(_ names: [String]) throws { try dieAtChosenPoints(names) }

@@ -122,7 +122,8 @@ extension EngineState {
         header.allocationLog = log.blocks.last ?? .null
         header.releaseList = release.head
         header.setHeaderExtension(
-            HeaderExtension(mountID: options.mountID, sequence: sequence, commitTime: newestTime))
+            HeaderExtension(
+                mountID: options.mountID, sequence: sequence, commitTime: newestTime, nextNode: nextNode))
         return SealedCommit(
             generation: generation, blocks: builder.writes, header: header, sequence: sequence, changes: changes)
     }

@@ -94,6 +94,7 @@ extension EngineState {
         if passesGroup, template.kind == .directory { mode |= Self.setGroupID }
         var header = NodeHeader(
             kind: template.kind, permissions: mode, uid: context.uid, gid: gid, time: context.time)
+        header.creationTime = birth(context.time)
         header.links = links
         if template.kind == .file, let level = inherited?.recordLevel { header.recordLevel = level }
         header.size = UInt64(template.target.count)
@@ -115,6 +116,18 @@ extension EngineState {
             let key = RecordKey(index: UInt64(record), node: blocks.slots[slot].owner)
             makeRecordDirty(slot, records.create(key, pointer: .null, buffer: buffer), level: 0)
         }
+    }
+
+    /// A time of creation that no earlier node of the number has: clients tell the two apart by it (`Attributes.inodeGeneration`),
+    /// and their clock may stand still for milliseconds. So the last digits count the changes; a repetition gives the same ones.
+    private func birth(_ time: Timespec) -> Timespec {
+        let millisecond: UInt32 = 1_000_000
+        // The one before, as nothing is born in the future.
+        let start = time.nanoseconds / millisecond * millisecond
+        return Timespec(
+            seconds: time.seconds,
+            nanoseconds: (start >= millisecond ? start &- millisecond : start)
+                &+ UInt32(truncatingIfNeeded: sequence % UInt64(millisecond)))
     }
 
     /// Gives a node that exists another name.

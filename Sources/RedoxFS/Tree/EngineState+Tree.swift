@@ -54,45 +54,29 @@ extension EngineState {
         return (parent, parentIndex)
     }
 
-    /// The first free node number and the way there, planned; new tree blocks are counted in the plan.
+    /// A free node number and the way there, planned; new tree blocks are counted in the plan.
     mutating func planNode() throws(Fault) -> TreePlace {
         var place = TreePlace()
+        place.node = try freeNode()
         var pointer = root
-        var parent = noSlot
-        var parentIndex = 0
-        var indices = [0, 0, 0, 0]
         for level in (0..<TreeBlock.levelCount).reversed() {
             if pointer.isNull {
-                // Everything from here on is new; number 0 is reserved, but the first block always exists.
+                // Everything from here on is new.
                 plan.addBlocks(1)
                 place.newLevels &+= 1
                 continue
             }
             let slot = try block(pointer, .tree(level: level), owner: 0)
-            touch(slot, parent: parent, parentIndex: parentIndex)
-            let bytes = blocks.buffer(slot).bytes
-            var start = 0
-            if level == 0, isFirstBranch(indices) { start = 1 }
-            guard let index = TreeBlock.firstFree(bytes, from: start) else {
-                if level == 3 { throw .failed(.noSpace) }
-                throw .corrupt(.tree, .value, block: pointer.address.number, at: TreeBlock.bitmapOffset)
-            }
-            indices[3 &- level] = index
-            parent = slot
-            parentIndex = index
-            pointer = TreeBlock.pointer(bytes, index)
+            touch(slot, parent: place.parent, parentIndex: place.parentIndex)
+            place.parent = slot
+            place.parentIndex = place.node.treeIndex(level: level)
+            pointer = TreeBlock.pointer(blocks.buffer(slot).bytes, place.parentIndex)
             if level == 0, !pointer.isNull {
-                throw .corrupt(.tree, .value, block: blocks.slots[slot].number, at: index &* 16)
+                throw .corrupt(.tree, .value, block: blocks.slots[slot].number, at: place.parentIndex &* 16)
             }
         }
-        place.parent = parent
-        place.parentIndex = parentIndex
-        place.node = NodeID(indices: (indices[0], indices[1], indices[2], indices[3]))
-        guard place.node.rawValue != 0 else { throw .corrupt(.tree, .value, block: root.address.number) }
         return place
     }
-
-    private func isFirstBranch(_ indices: [Int]) -> Bool { indices[0] == 0 && indices[1] == 0 && indices[2] == 0 }
 
     /// Puts a new node in its planned place. Its slot.
     mutating func createNode(_ place: TreePlace) -> Slot {
@@ -104,6 +88,7 @@ extension EngineState {
             parent = slot
             index = place.node.treeIndex(level: level)
         }
+        nextNode = place.node.rawValue &+ 1
         let slot = createBlock(.node, owner: place.node.rawValue, parent: parent, parentIndex: index)
         setTreePointer(parent, index, blocks.pointer(slot))
         setTaken(parent, index)
