@@ -21,8 +21,49 @@ import Testing
         let policy = RestartPolicy()
         for round in UInt64(1)...1000 {
             let now = round * 2 * second / 5
-            #expect(history.died(at: now, readyAt: now - second / 5, policy) == .restart(at: now))
+            let decision = history.died(at: now, readyAt: now - second / 5, isOrdered: true, policy)
+            #expect(decision == .restart(at: now))
         }
+    }
+
+    @Test func oneDeathASecondIsAnsweredAtOnce() {
+        var history = RestartPolicy.History()
+        let policy = RestartPolicy()
+        for round in UInt64(1)...5000 {
+            let now = round * second
+            #expect(history.died(at: now, readyAt: now - second / 2, policy) == .restart(at: now))
+        }
+    }
+
+    /// A process that gets ready each time and then dies of its own, say for want of memory.
+    @Test(arguments: [150_000_000, 500_000_000] as [UInt64]) func diesAgainAndAgain(service: UInt64) {
+        var history = RestartPolicy.History()
+        let policy = RestartPolicy()
+        var now = second
+        var waits: [UInt64] = []
+        // Far more often than it may.
+        for _ in 0..<10_000 {
+            guard case .restart(let at) = history.died(at: now, readyAt: now - service, policy) else { break }
+            waits.append(at - now)
+            now = at + service
+        }
+        #expect(waits.count < 1000)
+        #expect(waits.prefix(100).allSatisfy { $0 == 0 }, "who tries what a death does sees no wait")
+        #expect(waits.last == policy.longestDelay)
+    }
+
+    @Test func longServiceForgivesADebt() {
+        var history = RestartPolicy.History()
+        let policy = RestartPolicy()
+        var now = second
+        for _ in 0..<400 {
+            guard case .restart(let at) = history.died(at: now, readyAt: now - second / 5, policy) else { break }
+            now = at + second / 5
+        }
+        #expect(history.quickDeaths > 0)
+        now += policy.stableInDebtAfter
+        #expect(history.died(at: now, readyAt: now - policy.stableInDebtAfter, policy) == .restart(at: now))
+        #expect(history.quickDeaths == 0)
     }
 
     @Test func quickDeathsBackOffAndEnd() {

@@ -5,7 +5,9 @@
 ///
 /// Good service is short: it is there to tell a process that dies of what it is given first from one that dies now and then.
 /// A start takes a few milliseconds of a processor, so that one that follows a tenth of a second of service costs little, and
-/// applications that wait gain nothing by a wait on top.
+/// applications that wait gain nothing by a wait on top. But it must not go on like that for ever, as it would with a process that
+/// outgrows its memory again and again: each death that nobody ordered is a debt, which time pays off. Who has too much of it
+/// must serve for long until its service is good.
 public struct RestartPolicy: Sendable, Equatable {
     /// The first wait, in nanoseconds.
     public var firstDelay: UInt64 = 5_000_000
@@ -19,6 +21,12 @@ public struct RestartPolicy: Sendable, Equatable {
     public var failedStartLimit = 6
     /// Serving so long, in nanoseconds, counts as good service.
     public var stableAfter: UInt64 = 100_000_000
+    /// How much time pays off a death that nobody ordered, in nanoseconds: one per such time is answered at once for ever.
+    public var debtPerDeath: UInt64 = 1_000_000_000
+    /// With more debt than this, in nanoseconds, service is good only after `stableInDebtAfter`.
+    public var debtLimit: UInt64 = 300_000_000_000
+    /// As `stableAfter`, of a process with too much debt.
+    public var stableInDebtAfter: UInt64 = 60_000_000_000
 
     /// The defaults.
     public init() {}
@@ -37,6 +45,8 @@ public struct RestartPolicy: Sendable, Equatable {
         public private(set) var failedStarts = 0
         /// Deaths in a row with too little service between them.
         public private(set) var quickDeaths = 0
+        /// When the deaths so far are paid off, on the clock of `died`.
+        private var paidAt: UInt64 = 0
 
         /// A process without past.
         public init() {}
@@ -45,14 +55,20 @@ public struct RestartPolicy: Sendable, Equatable {
         public mutating func reset() { self = History() }
 
         /// Counts a death at `now`, of a process that was ready at `readyAt` (nil: never).
-        public mutating func died(at now: UInt64, readyAt: UInt64?, _ policy: RestartPolicy) -> Decision {
+        ///
+        /// - Parameter isOrdered: somebody had it killed through the supervisor, which says nothing of the process.
+        public mutating func died(
+            at now: UInt64, readyAt: UInt64?, isOrdered: Bool = false, _ policy: RestartPolicy
+        ) -> Decision {
             guard let readyAt else {
                 failedStarts += 1
                 if failedStarts >= policy.failedStartLimit { return .offline }
                 return .restart(at: now &+ policy.delay(after: failedStarts))
             }
             failedStarts = 0
-            if now &- readyAt >= policy.stableAfter {
+            if !isOrdered { paidAt = max(paidAt, now) &+ policy.debtPerDeath }
+            let isInDebt = paidAt > now && paidAt - now > policy.debtLimit
+            if now &- readyAt >= (isInDebt ? policy.stableInDebtAfter : policy.stableAfter) {
                 quickDeaths = 0
                 return .restart(at: now)
             }

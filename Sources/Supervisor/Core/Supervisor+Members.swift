@@ -276,7 +276,11 @@ extension Supervisor {
             member.state = .finished
             return
         }
-        switch member.history.died(at: time, readyAt: member.readyAt, configuration.policy) {
+        // Whoever ordered it waits for the end of the recovery.
+        let isOrdered = !member.recoveryWaiters.isEmpty
+        switch member.history.died(
+            at: time, readyAt: member.readyAt, isOrdered: isOrdered, configuration.policy)
+        {
         case .offline: goOffline(member, "died too often: \(end.description)")
         case .restart(let at):
             if at <= time {

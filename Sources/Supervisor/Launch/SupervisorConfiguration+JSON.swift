@@ -23,6 +23,8 @@ extension SupervisorConfiguration {
                 "first_delay": .count(policy.firstDelay), "longest_delay": .count(policy.longestDelay),
                 "free_deaths": .count(policy.freeDeaths), "death_limit": .count(policy.deathLimit),
                 "failed_start_limit": .count(policy.failedStartLimit), "stable_after": .count(policy.stableAfter),
+                "debt_per_death": .count(policy.debtPerDeath), "debt_limit": .count(policy.debtLimit),
+                "stable_in_debt_after": .count(policy.stableInDebtAfter),
             ]),
             "limits": .make([
                 "start": .count(limits.start), "stopped": .count(limits.stopped), "hang": .count(limits.hang),
@@ -51,6 +53,9 @@ extension SupervisorConfiguration {
             value.read("death_limit", &policy.deathLimit)
             value.read("failed_start_limit", &policy.failedStartLimit)
             value.read("stable_after", &policy.stableAfter)
+            value.read("debt_per_death", &policy.debtPerDeath)
+            value.read("debt_limit", &policy.debtLimit)
+            value.read("stable_in_debt_after", &policy.stableInDebtAfter)
         }
         if let value = json["limits"] {
             value.read("start", &limits.start)
