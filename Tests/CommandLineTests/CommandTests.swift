@@ -53,7 +53,12 @@ import Testing
 
     @Test func wrongCommandLinesSayHow() throws {
         let bench = try Workbench()
-        for arguments in [["bogus"], ["ls"], ["mkfs"], ["resize", "x"], ["resize", "x", "1Q"], ["export", "x"]] {
+        let wrong = [
+            ["bogus"], ["ls"], ["mkfs"], ["resize", "x"], ["resize", "x", "1Q"], ["export", "x"],
+            ["crash", "file", "--in", "bogus"], ["crash", "file", "--signal", "bogus"],
+            ["status", "x", "--mount", "y"],
+        ]
+        for arguments in wrong {
             let result = try bench.tool.run(arguments, in: bench.directory)
             #expect(result.status == 2, "\(arguments)")
             #expect(result.errors.contains("Usage: saltbridge") && result.output.isEmpty)

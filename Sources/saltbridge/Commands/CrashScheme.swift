@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import ImageTools
+import SchemeProtocol
 import Supervisor
 
 struct CrashScheme: ParsableCommand {
@@ -17,8 +18,8 @@ struct CrashScheme: ParsableCommand {
 
     @OptionGroup var mount: MountSelection
 
-    @Option(help: "It dies of this signal: 9, or by a fault of its own 4, 8 or 11.")
-    var signal: Int32?
+    @Option(help: "It dies of this signal: 9 (KILL), or by a fault of its own 4 (ILL), 8 (FPE) or 11 (SEGV).")
+    var signal: SignalNumber?
 
     @Flag(help: "Stop it (SIGSTOP): it hangs.")
     var hang = false
@@ -45,16 +46,21 @@ struct CrashScheme: ParsableCommand {
     func validate() throws {
         let ways = [signal != nil, hang, exits, corruptReply, operation != nil].count { $0 }
         if ways > 1 { throw ValidationError("One way to crash at a time.") }
+        let operations = Opcode.allCases.map(\.name)
+        if let operation, !operations.contains(operation) {
+            throw ValidationError(
+                "There is no operation \(operation). Operations: \(operations.sorted().joined(separator: " "))")
+        }
         if times < 1 || interval < 0 { throw ValidationError("--times is at least 1, --every at least 0.") }
     }
 
     func run() throws {
         let mount = try mount.select()
-        if !output.json { Console.print(CrashTable.header) }
         for round in 0..<times {
             if round > 0 { usleep(UInt32(clamping: interval) &* 1000) }
             let answer = try mount.ask(request)
             let timeline = answer["timeline"] ?? .null
+            if round == 0, !output.json { Console.print(CrashTable.header) }
             Console.print(output.json ? timeline.text : CrashTable.line(timeline))
             try Console.flush()
         }
@@ -64,7 +70,7 @@ struct CrashScheme: ParsableCommand {
         var members: [ControlJSON.Member] = [
             .init("command", .string("crash")), .init("scheme", .string(scheme)), .init("how", .string(how)),
         ]
-        if let signal { members.append(.init("signal", .integer(Int64(signal)))) }
+        if let signal { members.append(.init("signal", .integer(Int64(signal.number)))) }
         if let operation { members.append(.init("operation", .string(operation))) }
         return .object(members)
     }
@@ -74,6 +80,20 @@ struct CrashScheme: ParsableCommand {
         if exits { return "exit" }
         if corruptReply { return "corrupt-reply" }
         return operation != nil ? "operation" : "signal"
+    }
+}
+
+/// A signal on the command line.
+struct SignalNumber: ExpressibleByArgument {
+    let number: Int32
+
+    private static let names = ["KILL": SIGKILL, "ILL": SIGILL, "FPE": SIGFPE, "SEGV": SIGSEGV]
+
+    init?(argument: String) {
+        let name = argument.uppercased()
+        guard let number = Int32(argument) ?? Self.names[name.hasPrefix("SIG") ? String(name.dropFirst(3)) : name]
+        else { return nil }
+        self.number = number
     }
 }
 

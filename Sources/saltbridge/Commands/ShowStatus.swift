@@ -11,15 +11,23 @@ struct ShowStatus: ParsableCommand {
     @Argument(help: "Only this mount point.", completion: .directory)
     var mountpoint: String?
 
+    @Option(help: "The same, as with other commands.", completion: .directory)
+    var mount: String?
+
     @Flag(help: "Show it again every second until interrupted.")
     var watch = false
 
     @OptionGroup var output: OutputOptions
 
+    func validate() throws {
+        if mountpoint != nil, mount != nil { throw ValidationError("One mount point at a time.") }
+    }
+
     func run() throws {
+        let path = try (mountpoint ?? mount).map { text throws(ToolFailure) in try MountPoint.canonical(text) }
         repeat {
-            let path = try mountpoint.map { text throws(ToolFailure) in try MountPoint.canonical(text) }
             let mounts = RunningMount.all().filter { path == nil || $0.mountpoint == path }
+            if let path, mounts.isEmpty, !watch { throw ToolFailure("\(path) is no mount of yours") }
             if output.json {
                 Console.print(ControlJSON.array(mounts.map(\.status)).text)
             } else {
