@@ -12,9 +12,10 @@ enum MountTable {
     /// umount(8) runs /sbin/umount.NAME.
     private static let helper = "uhelper=fuse.saltbridge"
 
-    /// Enters a mount.
+    /// Enters a mount, in place of an earlier one there that ended without us (its supervisor was told to end).
     static func add(source: String, mountpoint: String) {
         guard geteuid() == 0 else { return }
+        remove(mountpoint: mountpoint)
         unsafe update { change in
             guard let entry = unsafe mnt_new_fs() else { return false }
             defer { unsafe mnt_unref_fs(entry) }
