@@ -207,6 +207,12 @@ public struct AttributeChangeSet: Sendable, Equatable {
     /// Whether an owner or the permissions are changed: what a node that has none to change refuses.
     public var changesPermissions: Bool { mode != nil || uid != nil || gid != nil }
 
+    /// Whether these are the times that a kernel keeps while it collects writes, and nothing else.
+    public var areKeptTimes: Bool {
+        modificationTime != nil && changeTime != nil && accessTime == nil && size == nil && !changesPermissions
+            && !killPrivileges
+    }
+
     /// The changes at the start of `bytes`, or nil if there are fewer than 64 or unknown fields are present.
     public init?(decoding bytes: RawSpan) {
         guard bytes.byteCount >= Self.byteCount else { return nil }

@@ -91,19 +91,36 @@ extension RouterBackend {
         _ request: FuseRequest, node: UInt64, handle: UInt64?, _ changes: AttributeChangeSet
     ) throws(Errno) -> NodeAttributes {
         let (route, number) = try writable(node)
-        // The kernel sends the times of a file whose last name it removed.
-        if route.isKnownGone(number) { throw .noSuchFileOrDirectory }
+        // The kernel sends the times that it kept of a file, also when it has just removed the file's last name. Nobody misses them, but
+        // an error would be told to the next syncfs(2) of anybody.
+        let isParting = handle == nil && changes.areKeptTimes
+        if route.isKnownGone(number) {
+            guard isParting else { throw .noSuchFileOrDirectory }
+            return Self.partingAttributes(node, changes)
+        }
         let call = call(
             .setattr, request, number, handle: handle ?? 0, flags: changes.killPrivileges ? .killPrivileges : [],
             payloadBytes: AttributeChangeSet.byteCount)
-        return try route.perform(
-            call,
-            {
-                changes.encode(into: &$0); return AttributeChangeSet.byteCount
+        do throws(Errno) {
+            return try route.perform(
+                call,
+                {
+                    changes.encode(into: &$0); return AttributeChangeSet.byteCount
+                }
+            ) {
+                answer throws(Errno) in try attributes(answer, route)
             }
-        ) {
-            answer throws(Errno) in try attributes(answer, route)
+        } catch .noSuchFileOrDirectory where isParting {
+            return Self.partingAttributes(node, changes)
         }
+    }
+
+    /// What is said of a file that is gone when its times arrive.
+    private static func partingAttributes(_ node: UInt64, _ changes: AttributeChangeSet) -> NodeAttributes {
+        let none = WireTime(seconds: 0, nanoseconds: 0)
+        return NodeAttributes(
+            node: node, mode: ModeBits.regular, links: 0, modificationTime: changes.modificationTime ?? none,
+            changeTime: changes.changeTime ?? none)
     }
 
     /// A symbolic link's target.

@@ -62,6 +62,17 @@ let openChecks: [PosixCheck] = [
             return pread(descriptor, &byte, 1, 0)
         }
     },
+    PosixCheck("syncfs: files that were written and removed leave no error behind") { at in
+        for number in 0..<20 {
+            try at.file("one\(number)", pattern(100))
+            try at.file("two\(number)", pattern(100))
+            try at.ok("rename") { rename(at["one\(number)"], at["two\(number)"]) }
+            try at.ok("unlink") { unlink(at["two\(number)"]) }
+        }
+        let folder = try at.open(".", O_RDONLY | O_DIRECTORY)
+        defer { close(folder) }
+        try at.ok("syncfs") { posix_sync_file_system(folder) }
+    },
     PosixCheck("open: a named pipe carries bytes between two descriptors") { at in
         try at.ok("mkfifo") { mkfifo(at["p"], 0o600) }
         let reader = try at.open("p", O_RDONLY | O_NONBLOCK)
