@@ -43,6 +43,8 @@ enum Bookkeeping {
     static let replaying: UInt32 = 2
     /// Nobody waits for it any more: freed when it completes.
     static let abandoned: UInt32 = 4
+    /// It was submitted quietly: nobody waits, so its answer may lie for long.
+    static let quiet: UInt32 = 8
 }
 
 /// A request, as it lies in the channel's memory: what a successor, the trace and `sys` see.

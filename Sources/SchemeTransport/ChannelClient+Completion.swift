@@ -205,7 +205,11 @@ extension ChannelClient {
             range = nil
         }
         let submitted = request.load64(base + Bookkeeping.submittedAt)
-        let nanoseconds = now >= submitted ? now - submitted : 0
+        var nanoseconds = now >= submitted ? now - submitted : 0
+        if request.load32(base + Bookkeeping.flags) & Bookkeeping.quiet != 0 {
+            // How long it lay before somebody happened to look is no one's wait.
+            nanoseconds = min(nanoseconds, answer.serverNanoseconds)
+        }
         record(tag, answer, isReplay: isReplay)
         StatisticsWriter(request).count(
             opcode, errored: answer.result < 0, bytesIn: Int(entry.payloadLength), bytesOut: range?.count ?? 0,

@@ -260,6 +260,7 @@ extension ChannelClient {
             if quietly, side.isHeld { return false }
             side.inFlight += 1
             side.setState(slot.tag, .submitted)
+            if quietly { side.setFlags(slot.tag, side.flags(slot.tag) | Bookkeeping.quiet) }
             if side.isHeld, !inRecovery {
                 side.held.append(slot.tag)
             } else {

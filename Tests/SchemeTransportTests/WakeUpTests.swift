@@ -50,6 +50,25 @@ import Testing
         }
     }
 
+    /// What the trace and the latencies say of it isn't how long nobody looked.
+    @Test func nobodyWaitsForWhatWasSubmittedQuietly() throws {
+        let channel = try ChannelClient(.small, name: "test")
+        let server = try ServerThread(channel, OffsetScheme())
+        defer { server.stop() }
+        let slot = try #require(channel.reserve())
+        #expect(channel.submit(slot, SubmissionEntry(.ping), quietly: true))
+        channel.wakeServer()
+        SystemCall.sleep(nanoseconds: 20_000_000)
+        var isDone = false
+        while !isDone {
+            channel.waitAndDrain {
+                #expect($0.nanoseconds <= $0.serverNanoseconds)
+                channel.release($0)
+                isDone = true
+            }
+        }
+    }
+
     @Test func whatIsHeldBackIsNotSubmittedQuietly() throws {
         let channel = try ChannelClient(.small, name: "test")
         channel.holdBack()
