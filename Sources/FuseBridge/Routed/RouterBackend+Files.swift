@@ -20,8 +20,7 @@ extension RouterBackend {
             flags: clearsPrivileges ? .killPrivileges : [])
         let empties = Int32(bitPattern: flags) & O_TRUNC != 0
         do throws(Errno) {
-            if !request.isResent, !empties, !route.description.hasEvents, let known = route.knownOpening(number) {
-                try route.post(call)
+            if !request.isResent, !empties, !route.description.hasEvents, let known = try route.postOpening(call) {
                 postpone(route)
                 return FuseOpenedFile(handle: handle, flags: known)
             }
