@@ -24,8 +24,6 @@ struct AnswerMemory {
 
     /// How many nodes of one kind are remembered.
     private static let limit = 64
-    /// How many removed nodes are remembered that may still be opened.
-    private static let removedLimit = 4096
     /// Attributes that may be kept for so long are kept by nobody but us, in milliseconds: a day.
     private static let lasting: UInt32 = 86_400_000
 
@@ -40,9 +38,6 @@ struct AnswerMemory {
     private var directory: NodeAttributes?
     /// Nodes that were removed for good.
     private var gone: [UInt64] = []
-    /// Nodes that were removed for good and whose numbers were not given again, as far as is known. An application that has a path
-    /// descriptor of one (O_PATH) may ask for its opening at any time, and must be refused.
-    private var removed: Set<UInt64> = []
     /// New files, which have no capabilities.
     private var new: [UInt64] = []
     /// What the server says of each file that is opened, if it is the same for all.
@@ -69,7 +64,7 @@ struct AnswerMemory {
 
     /// What the server is going to say when a file that is there is opened; nil if that isn't known.
     func opening(_ node: UInt64) -> OpenedFlags? {
-        guard isOpen, underWay == 0, !removed.contains(node) else { return nil }
+        guard isOpen, underWay == 0, !isGone(node) else { return nil }
         return opening
     }
 
@@ -127,7 +122,6 @@ struct AnswerMemory {
             return
         }
         underWay -= 1
-        noteNumbers(ticket, reply, value0)
         guard isAlone else { return directory = nil }
         switch ticket.opcode {
         case .create, .tmpfile, .mknod:
@@ -158,18 +152,6 @@ struct AnswerMemory {
         gone.removeAll()
         new.removeAll()
         opening = nil
-    }
-
-    /// Which numbers stand for a node and which don't, however many changes are under way: an error only makes a caller wait.
-    private mutating func noteNumbers(_ ticket: Ticket, _ reply: RawSpan, _ value0: UInt64) {
-        switch ticket.opcode {
-        case .unlink where value0 != 0:
-            if removed.count >= Self.removedLimit { removed.removeAll(keepingCapacity: true) }
-            removed.insert(value0)
-        case .create, .tmpfile, .mknod, .mkdir, .symlink:
-            if !removed.isEmpty, let made = NodeAttributes(decoding: reply) { removed.remove(made.node) }
-        default: break
-        }
     }
 
     private mutating func remember(_ attributes: NodeAttributes?, of node: UInt64) {

@@ -111,31 +111,6 @@ extension SchemeRoute {
         try submit(&slot, call, payload: 0..<0, Waiter.current) { _ in }
     }
 
-    /// As `post`, for the opening of a file whose answer is known; nil, and nothing was asked, if it isn't or the server is away.
-    ///
-    /// The record is kept until `Router.didReply`, as that of `perform`: else a successor of this process that is asked again would
-    /// open the file twice, and nobody would ever close the first one.
-    ///
-    /// - Throws: ENODEV if the scheme is offline.
-    public func postOpening(_ call: Call) throws(Errno) -> OpenedFlags? {
-        guard knownOpening(call.entry.node) != nil else { return nil }
-        let slot = try reserve(call)
-        let waiter = Waiter.current
-        waiter.posted.take()?.end()
-        let posted = PostedRequest(exchange, slot.tag, waiter.holder)
-        let known = postIfKnown(call.entry.node) {
-            client.submit(slot, call.entry, call.arguments, cookie: call.unique, quietly: true)
-        }
-        guard let known else {
-            posted.end()
-            client.abandon(slot)
-            return nil
-        }
-        waiter.posted = posted
-        boundLog()
-        return known
-    }
-
     /// Wakes the server if it sleeps although something was posted.
     public func wakeServer() { client.wakeServer() }
 

@@ -63,14 +63,6 @@ final class Exchange: Sendable {
         }
     }
 
-    /// Takes back what `expect` announced: the completion, if it was delivered meanwhile.
-    func forgo(_ tag: UInt32, _ waiter: Waiter) -> Completion? {
-        state.withLock { state in
-            if state.waiters[Int(tag)] === waiter { state.waiters[Int(tag)] = nil }
-            return waiter.completion.take()
-        }
-    }
-
     /// Gives a completion to the thread that waits for it.
     func deliver(_ completion: Completion) {
         onCompletion(completion)
@@ -214,10 +206,6 @@ final class Waiter: @unchecked Sendable {
     var isFollowing = false
     /// The record whose reply isn't written yet: freed when it is.
     var unreplied: (client: ChannelClient, tag: UInt32)?
-    /// The same of a request whose answer isn't waited for.
-    var posted: PostedRequest?
-    /// In whose name `posted` is held.
-    private(set) lazy var holder: Waiter = .init()
 
     /// The waiter of this thread.
     static var current: Waiter {
@@ -228,26 +216,6 @@ final class Waiter: @unchecked Sendable {
         // Released by the key's destructor at the thread's end.
         unsafe pthread_setspecific(waiterKey, Unmanaged.passRetained(waiter).toOpaque())
         return waiter
-    }
-}
-
-/// A request whose answer nobody waits for, but whose record is held.
-struct PostedRequest {
-    private let exchange: Exchange
-    private let tag: UInt32
-    private let holder: Waiter
-
-    /// Holds the record, before the request is submitted. A holder holds one at a time.
-    init(_ exchange: Exchange, _ tag: UInt32, _ holder: Waiter) {
-        self.exchange = exchange
-        self.tag = tag
-        self.holder = holder
-        exchange.expect(tag, holder)
-    }
-
-    /// The record may go as soon as it is answered.
-    func end() {
-        if let completion = exchange.forgo(tag, holder) { exchange.client.release(completion) }
     }
 }
 

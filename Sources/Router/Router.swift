@@ -108,7 +108,6 @@ public final class Router: Sendable {
     public func didReply() {
         options.crashPoints?.reached(.replied)
         let waiter = Waiter.current
-        waiter.posted.take()?.end()
         guard let last = waiter.unreplied else { return }
         waiter.unreplied = nil
         last.client.release(tag: last.tag)

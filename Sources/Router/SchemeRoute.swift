@@ -189,16 +189,7 @@ public final class SchemeRoute: Sendable {
     public func isKnownIncapable(_ node: UInt64) -> Bool { memory.withLock { $0.hasNoCapability(node) } }
 
     /// What the server is going to say when a file that is there is opened, if that is known: the open can be posted then.
-    func knownOpening(_ node: UInt64) -> OpenedFlags? { memory.withLock { $0.opening(node) } }
-
-    /// Posts an opening if it is known what the server is going to say, in one step: a change that removes the file is noted before it is
-    /// submitted, so that it comes behind the opening in the ring, or else this returns nil.
-    func postIfKnown(_ node: UInt64, _ post: () -> Bool) -> OpenedFlags? {
-        memory.withLock { memory in
-            guard let known = memory.opening(node), post() else { return nil }
-            return known
-        }
-    }
+    public func knownOpening(_ node: UInt64) -> OpenedFlags? { memory.withLock { $0.opening(node) } }
 
     /// The server said this of a file that was opened.
     public func noteOpening(_ flags: OpenedFlags) { memory.withLock { $0.opened(flags) } }

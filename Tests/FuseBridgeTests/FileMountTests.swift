@@ -36,33 +36,6 @@ struct FileMountTests {
         try system.end()
     }
 
-    /// O_PATH.
-    private var pathOnly: Int32 { 0o10000000 }
-
-    /// A path descriptor keeps no file alive here: opening what it names is refused, and not only reading it.
-    @Test func aFileThatIsGoneCannotBeOpened() throws {
-        let system = try LocalSystem()
-        try TestMount().serve(system.backend) { root in
-            for name in ["first", "gone", "other"] {
-                let file = unsafe open("\(root)/\(name)", O_WRONLY | O_CREAT, 0o644)
-                #expect(unsafe write(file, name, 1) == 1)
-                #expect(close(file) == 0)
-            }
-            // The router learns how files are opened.
-            let first = unsafe open("\(root)/first", O_RDONLY)
-            #expect(first >= 0 && close(first) == 0)
-            let path = unsafe open("\(root)/gone", pathOnly)
-            try #require(path >= 0)
-            unsafe #expect(unlink("\(root)/gone") == 0)
-            unsafe #expect(link("\(root)/first", "\(root)/second") == 0)
-            let again = unsafe open("/proc/self/fd/\(path)", O_RDONLY)
-            #expect(again == -1, "an opening of a file that is gone")
-            if again >= 0 { close(again) }
-            #expect(close(path) == 0)
-        }
-        try system.end()
-    }
-
     @Test func theSystemTellsOfItself() throws {
         let system = try LocalSystem()
         try TestMount().serve(system.backend) { root in

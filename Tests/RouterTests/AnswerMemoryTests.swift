@@ -189,24 +189,6 @@ import Testing
         #expect(memory.opening(6) == nil)
     }
 
-    /// Somebody may have a path descriptor of it (O_PATH).
-    @Test func aFileThatIsGoneIsAskedForWhateverHappenedSince() throws {
-        var memory = AnswerMemory()
-        memory.opened([.sameForAll])
-        let first = ask(&memory, .unlink, directory)
-        let second = ask(&memory, .unlink, directory)
-        try answer(&memory, second, value0: 5)
-        try answer(&memory, first, value0: 6)
-        #expect(memory.opening(5) == nil && memory.opening(6) == nil)
-        try answer(&memory, ask(&memory, .create, directory), attributes(7, mode: ModeBits.regular, size: 0))
-        #expect(memory.opening(5) == nil && memory.opening(6) == nil && memory.opening(7) != nil)
-        memory.forget()
-        memory.opened([.sameForAll])
-        #expect(memory.opening(5) == nil)
-        try answer(&memory, ask(&memory, .create, directory), attributes(5, mode: ModeBits.regular, size: 0))
-        #expect(memory.opening(5) != nil, "the number is another file's")
-    }
-
     @Test func nothingIsOpenedUnaskedWhileADeadRoutersChangesMayBeUnderWay() throws {
         var memory = AnswerMemory(isOpen: false)
         memory.opened([.sameForAll])

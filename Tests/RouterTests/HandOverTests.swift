@@ -116,61 +116,6 @@ import Testing
         try route.perform(again) { answer in #expect(answer.entry.handle == handle) }
     }
 
-    /// The router dies between the posting of an opening and its reply: the kernel asks again, and the file is opened once.
-    @Test func postedOpeningIsFoundAgain() throws {
-        let dead = makeRoute(channel)
-        dead.noteOpening([.sameForAll])
-        let first = try ServerThread(channel, OpenScheme())
-        let handle = try dead.reserveHandle(node: 5, flags: 0)
-        #expect(try dead.postOpening(open(handle, unique: 77)) == [.sameForAll])
-        // Its completion is taken with the next one.
-        let other = try dead.reserveHandle(node: 5, flags: 0)
-        try dead.perform(open(other)) { _ in }
-        first.stop()
-        let next = try ChannelClient(
-            adopting: channel.requestDescriptor, reply: channel.replyDescriptor, geometry: .small, name: "next")
-        let route = makeRoute(next, isAdopted: true)
-        route.holdBack()
-        #expect(try handedOver(route, next, incarnation: 2) == [handle, other])
-        var again = open(try route.reserveHandle(node: 5, flags: 0), unique: 77)
-        again.isResent = true
-        try route.perform(again) { answer in #expect(answer.entry.handle == handle) }
-        Waiter.current.posted.take()?.end()
-    }
-
-    /// Once the reply is written the record of a posted opening goes, whether it is answered before or after.
-    @Test func recordsOfPostedOpeningsGo() throws {
-        let route = makeRoute(channel)
-        let server = try ServerThread(channel, OpenScheme())
-        defer { server.stop() }
-        let free = channel.fill.freeRecords
-        route.noteOpening([.sameForAll])
-        for round in 0..<2000 {
-            let handle = try route.reserveHandle(node: 5, flags: 0)
-            #expect(try route.postOpening(open(handle)) != nil)
-            if round % 2 == 0 { Waiter.current.posted.take()?.end() }
-            try route.perform(close(handle)) { _ in }
-            Waiter.current.posted.take()?.end()
-        }
-        // A close is kept until its reply is written, too.
-        if let last = Waiter.current.unreplied.take() { last.client.release(tag: last.tag) }
-        #expect(channel.fill.freeRecords == free)
-        #expect(route.openFileCount == 0)
-    }
-
-    /// An opening isn't posted behind a change that may remove the file, nor while the server is away.
-    @Test func anOpeningThatMayBeRefusedIsNotPosted() throws {
-        let route = makeRoute(channel)
-        route.noteOpening([.sameForAll])
-        let handle = try route.reserveHandle(node: 5, flags: 0)
-        let ticket = route.noteSubmission(SubmissionEntry(.unlink, node: 1), RequestArguments())
-        #expect(try route.postOpening(open(handle)) == nil)
-        route.noteFailure(ticket, .noSuchFileOrDirectory)
-        channel.holdBack()
-        #expect(try route.postOpening(open(handle)) == nil)
-        #expect(channel.fill.inFlight == 0)
-    }
-
     /// The record of a close outlives the use of its handle's place.
     @Test func completionSeenAgainChangesNothing() throws {
         let table = HandleTable(channel)

@@ -20,7 +20,8 @@ extension RouterBackend {
             flags: clearsPrivileges ? .killPrivileges : [])
         let empties = Int32(bitPattern: flags) & O_TRUNC != 0
         do throws(Errno) {
-            if !request.isResent, !empties, !route.description.hasEvents, let known = try route.postOpening(call) {
+            if !request.isResent, !empties, !route.description.hasEvents, let known = route.knownOpening(number) {
+                try route.post(call)
                 postpone(route)
                 return FuseOpenedFile(handle: handle, flags: known)
             }
