@@ -21,7 +21,7 @@ struct OpenFiles {
 extension FileScheme {
     /// What the kernel may do with any file, and the node's generation in the upper half, by which a handle recognises its node again.
     private func opened(_ attributes: Attributes) -> OpenedFlags {
-        let flags: OpenedFlags = [.keepCache, .noFlush, .parallelDirectWrites, .sameForAll]
+        let flags: OpenedFlags = [.keepCache, .noFlush, .parallelDirectWrites]
         return OpenedFlags(rawValue: flags.rawValue | UInt64(attributes.inodeGeneration) << 32)
     }
 

@@ -3,8 +3,7 @@ import SystemPackage
 
 // The kernel asks again for what it could know. After every change in a directory it asks for the directory's attributes; before the
 // first write to a new file, whether the file has capabilities; and of a file whose last name is gone it still sends the time of
-// that. Where all files are opened alike, it waits for an answer that is always the same. The answers stand in what the server
-// answered before, so the server isn't woken for them.
+// that. The answers stand in what the server answered before, so the server isn't woken for them.
 //
 // What is remembered is right because nobody but this route's callers changes the scheme (a server says so by letting its attributes
 // be kept for ever; if it says later that something has changed, everything is forgotten), and because it is only taken over, and
@@ -40,8 +39,6 @@ struct AnswerMemory {
     private var gone: [UInt64] = []
     /// New files, which have no capabilities.
     private var new: [UInt64] = []
-    /// What the server says of each file that is opened, if it is the same for all.
-    private var opening: OpenedFlags?
 
     /// Nothing is known.
     ///
@@ -62,18 +59,7 @@ struct AnswerMemory {
     /// Whether the file is known to have no capabilities (`security.capability`).
     func hasNoCapability(_ node: UInt64) -> Bool { new.contains(node) }
 
-    /// What the server is going to say when a file that is there is opened; nil if that isn't known.
-    func opening(_ node: UInt64) -> OpenedFlags? {
-        guard isOpen, underWay == 0, !isGone(node) else { return nil }
-        return opening
-    }
-
     // MARK: Learning
-
-    /// The server said this of a file that was opened.
-    mutating func opened(_ flags: OpenedFlags) {
-        opening = flags.contains(.sameForAll) ? flags : nil
-    }
 
     /// A request is going to be submitted; nil if it has no bearing.
     ///
@@ -151,7 +137,6 @@ struct AnswerMemory {
         directory = nil
         gone.removeAll()
         new.removeAll()
-        opening = nil
     }
 
     private mutating func remember(_ attributes: NodeAttributes?, of node: UInt64) {

@@ -188,12 +188,6 @@ public final class SchemeRoute: Sendable {
     /// Whether an earlier answer said that the file has no capabilities.
     public func isKnownIncapable(_ node: UInt64) -> Bool { memory.withLock { $0.hasNoCapability(node) } }
 
-    /// What the server is going to say when a file that is there is opened, if that is known: the open can be posted then.
-    public func knownOpening(_ node: UInt64) -> OpenedFlags? { memory.withLock { $0.opening(node) } }
-
-    /// The server said this of a file that was opened.
-    public func noteOpening(_ flags: OpenedFlags) { memory.withLock { $0.opened(flags) } }
-
     /// Before the request is submitted.
     func noteSubmission(_ entry: SubmissionEntry, _ arguments: RequestArguments) -> AnswerMemory.Ticket? {
         memory.withLock { $0.begin(entry, arguments) { client.fill.inFlight == 0 } }

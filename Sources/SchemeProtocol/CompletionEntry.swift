@@ -28,9 +28,6 @@ public struct OpenedFlags: OptionSet, Sendable {
     public static let noFlush = OpenedFlags(rawValue: 1 << 5)
     /// The server knows `SubmissionFlags.afterFlush`: one request in place of flush, write, flush.
     public static let writesAfterFlush = OpenedFlags(rawValue: 1 << 6)
-    /// Every file is opened with these flags, and to open one that is there, without emptying it, can't fail: the client need not wait
-    /// for the answer.
-    public static let sameForAll = OpenedFlags(rawValue: 1 << 7)
 }
 
 /// The first 64 bytes of a reply record: what became of a request.

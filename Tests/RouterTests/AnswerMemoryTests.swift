@@ -166,34 +166,4 @@ import Testing
         _ = ask(&memory, .setxattr, 5)
         #expect(!memory.hasNoCapability(5), "from the moment on when it is asked for")
     }
-
-    @Test func aFileIsOpenedAsTheOneBefore() throws {
-        var memory = AnswerMemory()
-        #expect(memory.opening(5) == nil)
-        memory.opened([.keepCache, .sameForAll])
-        #expect(memory.opening(5) == [.keepCache, .sameForAll])
-        // Where a server doesn't promise that they are alike, each is asked for.
-        memory.opened([.keepCache])
-        #expect(memory.opening(5) == nil)
-    }
-
-    @Test func aFileThatMayBeGoneIsAskedFor() throws {
-        var memory = AnswerMemory()
-        memory.opened([.sameForAll])
-        let removal = ask(&memory, .unlink, directory)
-        #expect(memory.opening(5) == nil)
-        try answer(&memory, removal, value0: 5)
-        #expect(memory.opening(5) == nil)
-        #expect(memory.opening(6) != nil)
-        memory.forget()
-        #expect(memory.opening(6) == nil)
-    }
-
-    @Test func nothingIsOpenedUnaskedWhileADeadRoutersChangesMayBeUnderWay() throws {
-        var memory = AnswerMemory(isOpen: false)
-        memory.opened([.sameForAll])
-        #expect(memory.opening(5) == nil)
-        _ = memory.begin(SubmissionEntry(.getattr, node: 5), RequestArguments()) { true }
-        #expect(memory.opening(5) != nil)
-    }
 }

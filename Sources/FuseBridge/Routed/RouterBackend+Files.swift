@@ -18,25 +18,14 @@ extension RouterBackend {
         let call = call(
             .open, request, number, handle: handle, RequestArguments(flags: flags),
             flags: clearsPrivileges ? .killPrivileges : [])
-        let empties = Int32(bitPattern: flags) & O_TRUNC != 0
         do throws(Errno) {
-            if !request.isResent, !empties, !route.description.hasEvents, let known = route.knownOpening(number) {
-                try route.post(call)
-                postpone(route)
-                return FuseOpenedFile(handle: handle, flags: known)
+            return try lookingAgain { () throws(Errno) in
+                try route.perform(call) { answer in opened(answer, handle, route) }
             }
-            return try route.perform(call) { answer in opened(answer, handle, route) }
         } catch {
             route.didNotOpen(handle)
             throw error
         }
-    }
-
-    /// Something was posted: its server is woken with the next request, when there is none, or after a millisecond.
-    private func postpone(_ route: SchemeRoute) {
-        guard postponed.load(ordering: .relaxed) < 0 else { return }
-        postponedAt.store(Clock.monotonicNanoseconds(), ordering: .relaxed)
-        postponed.store(route.index, ordering: .releasing)
     }
 
     /// What a server said of an opened file. A resent request has the number that was reserved the first time.
@@ -45,9 +34,7 @@ extension RouterBackend {
     ) -> FuseOpenedFile {
         let handle = answer.entry.handle
         if handle != reserved { route.didNotOpen(reserved) }
-        let flags = OpenedFlags(rawValue: answer.value0 & 0xffff_ffff)
-        route.noteOpening(flags)
-        return FuseOpenedFile(handle: handle, flags: flags)
+        return FuseOpenedFile(handle: handle, flags: OpenedFlags(rawValue: answer.value0 & 0xffff_ffff))
     }
 
     /// Makes a file and opens it.
@@ -103,7 +90,10 @@ extension RouterBackend {
                 try route.perform(call) { _ in }
             } else {
                 try route.post(call)
-                postpone(route)
+                if postponed.load(ordering: .relaxed) < 0 {
+                    postponedAt.store(Clock.monotonicNanoseconds(), ordering: .relaxed)
+                    postponed.store(route.index, ordering: .releasing)
+                }
             }
         } catch {
             // Nobody can be told. A scheme that is offline was not asked.

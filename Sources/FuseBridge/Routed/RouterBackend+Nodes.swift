@@ -83,7 +83,19 @@ extension RouterBackend {
             return known
         }
         let call = call(.getattr, request, number, handle: handle ?? 0)
-        return try route.perform(call) { answer throws(Errno) in try attributes(answer, route) }
+        return try lookingAgain { () throws(Errno) in
+            try route.perform(call) { answer throws(Errno) in try attributes(answer, route) }
+        }
+    }
+
+    /// Runs what asks for a node by its number. The kernel found it by its name a moment before another application removed or replaced
+    /// it: with ESTALE in place of ENOENT it looks the name up again, as a name that is replaced is always there.
+    func lookingAgain<Result>(_ body: () throws(Errno) -> Result) throws(Errno) -> Result {
+        do throws(Errno) {
+            return try body()
+        } catch {
+            throw error == .noSuchFileOrDirectory ? .staleNFSFileHandle : error
+        }
     }
 
     /// Changes attributes.
