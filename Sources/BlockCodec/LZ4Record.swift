@@ -15,17 +15,10 @@ public enum LZ4Record {
         guard let plainLevel = level(ofByteCount: plain.byteCount), plainLevel > 0 else { return nil }
         let room = min(Limits.blockSize << (plainLevel - 1), stored.byteCount) - CompressedRecord.headerSize
         guard room > 0 else { return nil }
+        if IncompressibilityEstimate.looksIncompressible(plain) { return nil }
         let state = states.take() ?? CompressorState()
         defer { states.give(state) }
-        let doubtful = IncompressibilityEstimate.looksIncompressible(plain)
-        var length = 0
-        if doubtful {
-            // The estimate sees a sample only: a run over the whole record in wide steps still finds long repeats.
-            length = state.compress(plain, into: &stored, room: room, acceleration: 48)
-            if length == 0 { return nil }
-        }
-        let full = state.compress(plain, into: &stored, room: room, acceleration: 1)
-        if full > 0 { length = full }
+        let length = state.compress(plain, into: &stored, room: room)
         guard let level = CompressedRecord.level(compressedLength: length, plainLevel: plainLevel) else { return nil }
         var block = stored._mutatingExtracting(0..<Limits.blockSize << level)
         return CompressedRecord.seal(&block, compressedLength: length) ? level : nil
@@ -73,7 +66,7 @@ private final class CompressorState {
     deinit { unsafe memory.deallocate() }
 
     /// Compresses into the bytes behind the length field; the length, or 0 if it would be above `room`.
-    func compress(_ plain: RawSpan, into stored: inout MutableRawSpan, room: Int, acceleration: Int32) -> Int {
+    func compress(_ plain: RawSpan, into stored: inout MutableRawSpan, room: Int) -> Int {
         var target = stored._mutatingExtracting(
             CompressedRecord.headerSize..<(CompressedRecord.headerSize + room))
         let length = unsafe plain.withUnsafeBytes { from in
@@ -81,7 +74,7 @@ private final class CompressorState {
                 guard let from = from.baseAddress, let start = to.baseAddress else { return 0 }
                 return unsafe LZ4_compress_fast_extState(
                     memory, from.assumingMemoryBound(to: CChar.self), start.assumingMemoryBound(to: CChar.self),
-                    Int32(truncatingIfNeeded: plain.byteCount), Int32(truncatingIfNeeded: room), acceleration)
+                    Int32(truncatingIfNeeded: plain.byteCount), Int32(truncatingIfNeeded: room), 1)
             }
         }
         return max(Int(length), 0)

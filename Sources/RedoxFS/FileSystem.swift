@@ -70,6 +70,7 @@ public final class FileSystem: Sendable {
             // Reading needs no free space, and what an old generation's log says may be gone already.
             if !isReadOnly { throw error }
         }
+        if !isReadOnly { RecentGenerations.restore(found.header, source, into: &initial) }
         do {
             try ReleaseList.read(found.header, source, into: &initial)
         } catch {

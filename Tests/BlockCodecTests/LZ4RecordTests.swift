@@ -67,6 +67,21 @@ import Testing
         let half = noise(65536 - 2048, seed: 5)
         let twice = half + half + [UInt8](repeating: 0, count: 4096)
         #expect(Self.pack(twice)?.level == 4)
+        // Half of it are pieces of the other half, at odd distances.
+        for pieceSize in [1023, 4099, 8000] {
+            var pieces = noise(61_440, seed: 6)
+            for start in stride(from: 0, to: 61_440 - pieceSize, by: pieceSize) {
+                pieces += pieces[start..<start + pieceSize]
+            }
+            pieces = Array(pieces.prefix(122_880)) + [UInt8](repeating: 7, count: 131_072 - min(pieces.count, 122_880))
+            #expect(Self.pack(pieces)?.level == 4, "pieces of \(pieceSize)")
+        }
+        // Zeros where a sample of a few places doesn't look.
+        var gaps = noise(131_072, seed: 8)
+        for start in stride(from: 700, to: 131_072 - 9000, by: 16_384) {
+            gaps.replaceSubrange(start..<start + 9000, with: repeatElement(0, count: 9000))
+        }
+        #expect(Self.pack(gaps)?.level == 4)
         #expect(Self.pack([]) == nil)
         #expect(Self.pack(noise(4096, seed: 1)) == nil)
         #expect(Self.pack([UInt8](repeating: 0, count: 5000)) == nil)

@@ -202,6 +202,17 @@ struct Workbench {
         }
     }
 
+    @Test func anImageIsNotClonedOntoItself() throws {
+        let bench = try Workbench()
+        let image = bench.file("disk.img")
+        try bench.run("mkfs", image, "--size", "8M")
+        try SystemCall.makeSymbolicLinkAt(AT_FDCWD, Array(bench.file("link").utf8), target: Array("disk.img".utf8))
+        for target in [image, bench.file("link")] {
+            #expect(try bench.fail(1, "clone", "--force", image, target).errors.contains("are the same image"))
+        }
+        try bench.run("fsck", image)
+    }
+
     @Test func cloneKeepsEverything() throws {
         let bench = try Workbench()
         try bench.makeTree("source")

@@ -88,9 +88,36 @@ import Testing
         #expect(map.svg.contains("leaked"))
         let pixels = map.pixels(cellSize: 2)
         #expect(pixels.bytes.count == pixels.width * pixels.height * 3)
+        // The legend: each color that occurs in the map occurs below it, in a picture that may be wider than the map.
+        for (map, cellSize) in [(map, 4), (inspector.map(width: 16, maximumRows: 200), 2)] {
+            let picture = map.pixels(cellSize: cellSize)
+            #expect(picture.width >= 200 && picture.bytes.count == picture.width * picture.height * 3)
+            var below = Set<[UInt8]>()
+            for place in stride(from: map.height * cellSize * picture.width * 3, to: picture.bytes.count, by: 3) {
+                below.insert(Array(picture.bytes[place..<place + 3]))
+            }
+            let shown = Set(map.cells).subtracting([.outside])
+            let colors = shown.map { [$0.color.red, $0.color.green, $0.color.blue] }
+            #expect(below == Set(colors + [[0, 0, 0], [255, 255, 255]]))
+            for cell in shown { #expect(map.svg.contains(">\(cell.title)</text>")) }
+        }
         let coarse = inspector.map(width: 16, maximumRows: 4)
         #expect(coarse.cells.count == 64)
         #expect(coarse.blocksPerCell == 128)
+    }
+
+    /// Colors that could be taken for each other say nothing.
+    @Test func colorsAreDistinct() {
+        func distance(_ a: DiskMap.Cell, _ b: DiskMap.Cell) -> Int {
+            abs(Int(a.color.red) - Int(b.color.red)) + abs(Int(a.color.green) - Int(b.color.green))
+                + abs(Int(a.color.blue) - Int(b.color.blue))
+        }
+        let cells = DiskMap.Cell.allCases.filter { $0 != .outside }
+        for (index, cell) in cells.enumerated() {
+            for other in cells.dropFirst(index + 1) {
+                #expect(distance(cell, other) >= 75, "\(cell.title) and \(other.title)")
+            }
+        }
     }
 
     @Test func highlightedFileStandsOut() throws {
@@ -99,6 +126,8 @@ import Testing
         let map = inspector.map(width: 64, maximumRows: 64, highlight: node)
         // All its blocks, and not the node itself: that is metadata of the tree.
         #expect(map.cells.filter { $0 == .highlight }.count == 258)
+        // Nothing else is drawn as strong.
+        #expect(map.svg.contains("#000000") && !map.svg.contains("#7c4dbe"))
     }
 
     @Test func textAndJSONOfValues() {

@@ -32,6 +32,8 @@ import Testing
         #expect(found.counts[.generationNotWhole] == 1)
         let whole = try #require(found.wholeGeneration)
         #expect(whole < newest)
+        // Nothing can be said about what the newest had: that is not the same as that it had nothing.
+        #expect(!found.changesSinceWhole.isEmpty && found.changesSinceWhole.allSatisfy { $0.kind == .lost })
 
         let report = try surgeon.repair()
         #expect(report.source == whole)

@@ -1,7 +1,9 @@
 import BlockDevice
 import DiskFormat
+import FileSystemCheck
 import FuzzSupport
 import Platform
+import RedoxFS
 import TestSupport
 import Testing
 
@@ -61,6 +63,43 @@ import Testing
         var outcome = exerciser.outcome
         outcome.faults = outcome.faults.map { "\($0); after: \(mutator.history.joined(separator: "; "))" }
         return outcome
+    }
+
+    /// An allocation log that calls the tree's top block free, and has no other single block: a commit may not take the place
+    /// of what it is about to move. It says so, and what is there stays.
+    @Test(arguments: [GoldenImage.smallTree, .reserved, .archived])
+    func logThatCallsTheTreeFree(image: GoldenImage) throws {
+        let base = try image.device(isWritable: false)
+        var surgeon = try #require(try ImageSurgeon(base))
+        let newest = surgeon.header.allocationLog
+        let top = surgeon.header.tree.address.number
+        let log = try #require(surgeon.pieces.firstIndex { $0.kind == .log && $0.pointer == newest })
+        try surgeon.edit(log, fixing: true) { bytes in
+            var entries = [AllocationLogBlock.Entry(block: top, count: 1)]
+            for index in 0..<AllocationLogBlock.entryCount {
+                let entry = AllocationLogBlock.entry(bytes.rawBytes, index)
+                let start = (entry.block + 1) & ~1
+                let end = (entry.block + UInt64(max(entry.count, 0))) & ~1
+                if end > start { entries.append(.init(block: start, count: Int64(end - start))) }
+            }
+            bytes.withMutableRawBytes { block in
+                for index in 0..<AllocationLogBlock.entryCount {
+                    let unused = AllocationLogBlock.Entry(block: 0, count: 0)
+                    AllocationLogBlock.setEntry(&block, index, index < entries.count ? entries[index] : unused)
+                }
+            }
+        }
+        let device = try surgeon.device()
+        let system = try FileSystem(opening: device)
+        var context = RequestContext(time: Timespec(seconds: 1_800_000_000))
+        _ = try system.create(.root, "new", kind: .file, mode: 0o644, &context)
+        let failure = #expect(throws: FileSystemError.self) { try system.commit() }
+        guard case .corrupt(_, top)? = failure else {
+            Issue.record("\(String(describing: failure))")
+            return
+        }
+        let report = try FileSystemCheck.check(device)
+        #expect(report.counts.keys.filter { $0.severity == .corruption } == [.blockUsedAndFree])
     }
 
     /// What the fuzzer starts from and what it found: `Tests/Fixtures/fuzz`.

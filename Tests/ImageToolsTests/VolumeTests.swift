@@ -1,6 +1,7 @@
 import BlockDevice
 import DiskFormat
 import FileSystemCheck
+import Glibc
 import Platform
 import RedoxFS
 import TestSupport
@@ -69,6 +70,23 @@ func listing(_ device: any BlockDevice, password: [UInt8]? = nil) throws -> [Str
             _ = try FileSystemCheck.resize(device, to: 1 << 40, time: Timespec())
         }
         #expect(device.snapshot() == before)
+    }
+
+    /// The size that is said to be needed is enough.
+    @Test(arguments: [GoldenImage.smallTree, .empty, .reserved])
+    func theSizeThatIsNamedIsEnough(_ image: GoldenImage) throws {
+        let device = try image.device()
+        let time = Timespec(seconds: 5)
+        var named: UInt64 = 0
+        do throws(ResizeError) {
+            _ = try FileSystemCheck.resize(device, to: 1 << 20, time: time)
+        } catch {
+            if case .tooSmall(let minimum) = error { named = minimum }
+        }
+        #expect(named > 1 << 20)
+        #expect(try FileSystemCheck.resize(device, to: named, time: time).newByteCount == named)
+        try device.resize(to: named)
+        #expect(try FileSystemCheck.check(device).isConsistent)
     }
 
     @Test func powerLossLeavesAWholeFileSystem() throws {
@@ -182,6 +200,10 @@ func listing(_ device: any BlockDevice, password: [UInt8]? = nil) throws -> [Str
             _ = try ImageLocator.open(ImageReference(path + "#4"), writable: false)
         }
         #expect(missing?.advice?.contains("#2") == true)
+        let link = directory.file("link")
+        try SystemCall.makeSymbolicLinkAt(AT_FDCWD, Array(link.utf8), target: Array(path.utf8))
+        #expect(ImageLocator.isOneFile(ImageReference(path + "#1"), ImageReference(link)))
+        #expect(!ImageLocator.isOneFile(ImageReference(path), ImageReference(directory.file("none"))))
         let other = try ImageLocator.open(
             ImageReference(path + "#1"), writable: false, mustHoldFileSystem: false)
         #expect(other.device.byteCount == 32768)

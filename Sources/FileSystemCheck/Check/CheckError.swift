@@ -53,7 +53,7 @@ extension CheckError: CustomStringConvertible {
         case .wouldBeFull(let free, let needed):
             return
                 "no room: repaired it would have \(free) blocks free, at least \(needed) are needed to change anything; "
-                + "nothing was written"
+                + "nothing was written. A larger file system (resize) has room"
         case .readOnly: return "the image is open for reading only"
         case .notRepairable(let remaining):
             return "can't be repaired; nothing was written. First remaining fault: "

@@ -7,7 +7,7 @@ public struct CheckReport: Sendable {
     /// The newest generation whose metadata can be read in full, if the checked one can't and it was searched for.
     public var wholeGeneration: Generation?
     /// What differs between that generation and the checked one, as far as it can be read: what going back gives up. What
-    /// the checked one has lost counts as removed from it.
+    /// the checked one has lost is named as such.
     public var changesSinceWhole: [PathChange]
     /// Blocks that can be reached from the header, the header ring and block 256 apart.
     public var used: UInt64

@@ -10,12 +10,14 @@ public struct PathChange: Sendable, Hashable {
         case removed
         /// Its content or attributes differ.
         case changed
+        /// It is in the older generation; what the newer one has of it can't be read.
+        case lost
     }
     /// How it differs.
     public var kind: Kind
     /// The path, or #NUMBER for a node without one.
     public var path: String
-    /// The node's number, in the newer generation unless the path was removed.
+    /// The node's number, in the newer generation unless the path was removed or lost.
     public var node: UInt32
 
     /// A change of its parts.
@@ -41,14 +43,27 @@ struct GenerationDifference {
             self.checker = checker
         }
 
-        /// What is in a directory, as far as it can be read.
-        func entries(of directory: UInt32) -> [[UInt8]: UInt32] {
+        /// Whether metadata can't be read, so that what isn't there may have been.
+        var isIncomplete: Bool { checker.findings.counts.keys.contains { $0.isLossOfMetadata } }
+
+        /// What is in a directory, and whether all of that could be read.
+        func entries(of directory: UInt32) -> (nodes: [[UInt8]: UInt32], isWhole: Bool) {
             guard let index = checker.nodes.index(of: directory), checker.nodes[index].kind == .directory else {
-                return [:]
+                return ([:], !hasLost(directory))
             }
             var entries: [[UInt8]: UInt32] = [:]
-            checker.forEachEntry(inDirectoryAt: checker.nodes[index].block) { entries[$0.name] = $0.node }
-            return entries
+            let isWhole = checker.forEachEntry(inDirectoryAt: checker.nodes[index].block) { entries[$0.name] = $0.node }
+            return (entries, isWhole)
+        }
+
+        /// Whether the tree block that would lead to a node, or the node itself, can't be read.
+        func hasLost(_ node: UInt32) -> Bool {
+            let damage = checker.damage
+            return damage.treeIsMissing
+                || (-1...2).contains { level in
+                    let prefix = node & UInt32(truncatingIfNeeded: UInt64.max << UInt64((level + 1) * 8))
+                    return damage.lostTreePositions.contains(TreePosition(level: level, prefix: prefix))
+                }
         }
 
         func fields(of node: UInt32) -> NodeFields? {
@@ -99,13 +114,15 @@ struct GenerationDifference {
             note(.added, node, newPaths)
         }
         for node in older.nodes.keys {
-            guard newer.nodes[node] != nil else {
-                note(.removed, node, oldPaths)
+            guard newer.nodes[node] != nil, !newer.hasLost(node) else {
+                note(newer.hasLost(node) ? .lost : .removed, node, oldPaths)
                 continue
             }
             let isSame = older.fields(of: node)?.creation == newer.fields(of: node)?.creation
             if isSame, oldPaths[node] == newPaths[node] {
                 note(.changed, node, newPaths)
+            } else if isSame, newPaths[node] == nil, newer.isIncomplete {
+                note(.lost, node, oldPaths)
             } else {
                 note(.removed, node, oldPaths)
                 note(.added, node, newPaths)
@@ -119,14 +136,15 @@ struct GenerationDifference {
 
     /// Names of a directory that came or went without any change of the node that they name.
     private func renames(in directory: UInt32, _ path: String) -> [PathChange] {
-        let old = older.entries(of: directory)
-        let new = newer.entries(of: directory)
+        let old = older.entries(of: directory).nodes
+        let (new, isWhole) = newer.entries(of: directory)
         let base = path == "/" ? path : path + "/"
         func change(_ kind: PathChange.Kind, _ name: [UInt8], _ node: UInt32) -> PathChange {
             PathChange(kind: kind, path: base + printable(name).dropFirst().dropLast(), node: node)
         }
         let added = new.filter { old[$0.key] != $0.value && newer.nodes[$0.value] == nil }
         let removed = old.filter { new[$0.key] != $0.value && older.nodes[$0.value] == nil }
-        return added.map { change(.added, $0.key, $0.value) } + removed.map { change(.removed, $0.key, $0.value) }
+        return added.map { change(.added, $0.key, $0.value) }
+            + removed.map { change(isWhole ? .removed : .lost, $0.key, $0.value) }
     }
 }

@@ -3,6 +3,9 @@ import Platform
 
 /// A picture of the disk: cells of equally many blocks, each with what most of its blocks are.
 public struct DiskMap: Sendable {
+    /// Red, green and blue, 0 to 255.
+    public typealias Color = (red: UInt8, green: UInt8, blue: UInt8)
+
     /// What a cell shows.
     public enum Cell: UInt8, Sendable, CaseIterable {
         /// Nothing: behind the end of the file system.
@@ -30,12 +33,12 @@ public struct DiskMap: Sendable {
         /// Belongs to the file that is to stand out.
         case highlight
 
-        /// Red, green and blue, 0 to 255.
-        public var color: (red: UInt8, green: UInt8, blue: UInt8) {
+        /// How it is drawn.
+        public var color: Color {
             switch self {
             case .outside: (255, 255, 255)
             case .free: (232, 236, 240)
-            case .ring: (40, 40, 48)
+            case .ring: (130, 134, 142)
             case .metadata: (124, 77, 190)
             case .hour: (214, 69, 32)
             case .day: (232, 126, 48)
@@ -43,7 +46,7 @@ public struct DiskMap: Sendable {
             case .month: (150, 190, 90)
             case .year: (70, 150, 150)
             case .older: (50, 100, 160)
-            case .leaked: (220, 0, 90)
+            case .leaked: (255, 0, 220)
             case .highlight: (0, 0, 0)
             }
         }
@@ -76,14 +79,30 @@ public struct DiskMap: Sendable {
     /// Rows of cells, from the start of the disk on.
     public let cells: [Cell]
 
+    /// The color of a cell: where one file is to stand out, all others are pale.
+    private func color(of cell: Cell, isPale: Bool) -> Color {
+        let color = cell.color
+        if !isPale || cell == .highlight { return color }
+        let pale = [color.red, color.green, color.blue].map { UInt8((Int($0) + 2 * 255) / 3) }
+        return (pale[0], pale[1], pale[2])
+    }
+
+    private var isPale: Bool { cells.contains(.highlight) }
+
+    /// What occurs in the map, for its legend.
+    private var legend: MapLegend { MapLegend(Cell.allCases.filter { $0 != .outside && cells.contains($0) }) }
+
     /// As an SVG document with a legend.
     public var svg: String {
         let size = 4
-        let legendHeight = 24
-        let total = height * size + legendHeight
+        let isPale = isPale
+        let legend = legend
+        let legendWidth = legend.width(beside: width * size)
+        let places = legend.places(width: legendWidth)
+        let total = height * size + legend.height(width: legendWidth)
         var text = """
-            <svg xmlns="http://www.w3.org/2000/svg" width="\(width * size)" height="\(total)" \
-            viewBox="0 0 \(width * size) \(total)" shape-rendering="crispEdges">
+            <svg xmlns="http://www.w3.org/2000/svg" width="\(legendWidth)" height="\(total)" \
+            viewBox="0 0 \(legendWidth) \(total)" shape-rendering="crispEdges">
 
             """
         for row in 0..<height {
@@ -94,47 +113,52 @@ public struct DiskMap: Sendable {
                 while to < width, cells[row * width + to] == cell { to += 1 }
                 if cell != .outside {
                     text += Self.rectangle(
-                        x: from * size, y: row * size, width: (to - from) * size, height: size, cell.color)
+                        x: from * size, y: row * size, width: (to - from) * size, height: size,
+                        color(of: cell, isPale: isPale))
                 }
                 from = to
             }
         }
-        let shown = Cell.allCases.filter { $0 != .outside && cells.contains($0) }
-        var x = 4
-        for cell in shown {
-            text += Self.rectangle(x: x, y: height * size + 8, width: 10, height: 10, cell.color)
+        for (cell, x, y) in places {
+            let top = height * size + y
+            text += Self.rectangle(
+                x: x, y: top, width: MapLegend.swatchSize, height: MapLegend.swatchSize,
+                color(of: cell, isPale: isPale))
             text += """
-                <text x="\(x + 14)" y="\(height * size + 17)" font-family="sans-serif" font-size="10">\(cell.title)</text>
+                <text x="\(x + MapLegend.textOffset)" y="\(top + MapLegend.swatchSize)" font-family="sans-serif" \
+                font-size="18">\(cell.title)</text>
 
                 """
-            x += 30 + cell.title.count * 6
         }
         return text + "</svg>\n"
     }
 
     private static func rectangle(
-        x: Int, y: Int, width: Int, height: Int, _ color: (red: UInt8, green: UInt8, blue: UInt8)
+        x: Int, y: Int, width: Int, height: Int, _ color: Color
     ) -> String {
         let fill = [color.red, color.green, color.blue].map(hexadecimal).joined()
         return "<rect x=\"\(x)\" y=\"\(y)\" width=\"\(width)\" height=\"\(height)\" fill=\"#\(fill)\"/>\n"
     }
 
-    /// As rows of pixels, three bytes each, every cell a square of so many pixels.
+    /// As rows of pixels, three bytes each, with a legend below; every cell is a square of so many pixels.
     public func pixels(cellSize: Int) -> (width: Int, height: Int, bytes: [UInt8]) {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(width * height * cellSize * cellSize * 3)
-        for row in 0..<height {
-            var line: [UInt8] = []
-            for cell in cells[row * width..<(row + 1) * width] {
-                let color = cell.color
-                for _ in 0..<cellSize {
-                    line += [color.red, color.green, color.blue]
-                }
-            }
-            for _ in 0..<cellSize {
-                bytes += line
-            }
+        let isPale = isPale
+        let legend = legend
+        let pictureWidth = legend.width(beside: width * cellSize)
+        let mapHeight = height * cellSize
+        let pictureHeight = mapHeight + legend.height(width: pictureWidth)
+        var canvas = PixelCanvas(width: pictureWidth, height: pictureHeight)
+        for (index, cell) in cells.enumerated() where cell != .outside {
+            canvas.fill(
+                x: index % width * cellSize, y: index / width * cellSize, width: cellSize, height: cellSize,
+                color(of: cell, isPale: isPale))
         }
-        return (width * cellSize, height * cellSize, bytes)
+        for (cell, x, y) in legend.places(width: pictureWidth) {
+            canvas.fill(
+                x: x, y: mapHeight + y, width: MapLegend.swatchSize, height: MapLegend.swatchSize,
+                color(of: cell, isPale: isPale))
+            canvas.write(cell.title, x: x + MapLegend.textOffset, y: mapHeight + y)
+        }
+        return (pictureWidth, pictureHeight, canvas.bytes)
     }
 }

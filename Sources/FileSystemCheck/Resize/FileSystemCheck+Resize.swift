@@ -6,7 +6,7 @@ import Platform
 public enum ResizeError: Error, Sendable {
     /// It can't be read, unlocked or written.
     case check(CheckError)
-    /// It has faults that must be repaired first.
+    /// It has faults that must be repaired before it can shrink.
     case damaged(CheckReport)
     /// Its content doesn't fit; the size in bytes, reserved blocks included, that can be reached.
     case tooSmall(minimumByteCount: UInt64)
@@ -18,7 +18,7 @@ extension ResizeError: CustomStringConvertible {
         switch self {
         case .check(let error): "\(error)"
         case .damaged(let report):
-            "the file system has faults that must be repaired first, such as: "
+            "the file system has faults that must be repaired before it can shrink, such as: "
                 + (report.findings.first { $0.severity >= .inconsistency }.map { "\($0)" } ?? "unknown")
         case .tooSmall(let minimum): "the content needs at least \(minimum) bytes"
         }
@@ -35,6 +35,9 @@ public struct ResizeReport: Sendable {
     public var movedBlocks: UInt64
     /// The newest generation.
     public var generation: Generation
+    /// Whether it has faults that a repair should mend: they don't keep a file system from growing, which may be what gives the
+    /// repair room.
+    public var needsRepair = false
 }
 
 extension FileSystemCheck {
@@ -42,7 +45,8 @@ extension FileSystemCheck {
     ///
     /// Works copy-on-write: what lies beyond the new end is copied to free space, what points to it after it, then a header
     /// of a new generation with the new size and a new allocation log. At each instant the newest header leads to a whole
-    /// file system. Shrinking ends the readability of older generations.
+    /// file system. Shrinking ends the readability of older generations, and is refused where something is damaged; growing
+    /// leaves what is damaged as it is.
     ///
     /// - Parameters:
     ///   - byteCount: the wanted size with the reserved blocks, rounded down to blocks; nil: the smallest possible.
@@ -90,19 +94,26 @@ private struct Resizer {
             if present == wanted { break }
             var checker = FileSystemCheck.run(image, image.newest, options)
             let state = checker.report(in: image.newest.generation)
-            guard state.isConsistent else { return .failure(.damaged(state)) }
+            report.needsRepair = state.needsRepair
             if let wanted, wanted > present {
                 guard wanted <= image.deviceBlocks else {
                     throw .device(
                         .outOfRange(
                             offset: start, length: wanted << 12, deviceByteCount: device.byteCount, operation: .resize))
                 }
-                try commit(image, &checker, limit: wanted, [:], &report)
+                if state.isConsistent {
+                    try commit(image, &checker, limit: wanted, [:], &report)
+                    report.needsRepair = false
+                } else {
+                    try growDamaged(image, checker, limit: wanted, &report)
+                }
                 break
             }
+            guard state.isConsistent else { return .failure(.damaged(state)) }
             let plan = try RelocationPlan(reader: checker.reader, roots: checker.roots, used: checker.used)
+            // One block more at least is the log's.
             let least = max(
-                plan.blockCount + Limits.firstAllocatableBlock + RelocationPlan.slack, Limits.minimumBlocks + 1)
+                plan.blockCount + 1 + Limits.firstAllocatableBlock + RelocationPlan.slack, Limits.minimumBlocks + 1)
             if let wanted, wanted < least {
                 return .failure(.tooSmall(minimumByteCount: start + least << 12))
             }
@@ -158,6 +169,31 @@ private struct Resizer {
         try commit.write(header)
         report.newByteCount = (image.startBlock + limit) << 12
         report.movedBlocks += UInt64(moves.count)
+        report.generation = header.generation
+    }
+
+    /// Adds room behind the present end and touches nothing else: what can't be read may still be saved by a repair. Free is what
+    /// the log calls so and nothing uses, and what is new; the new log lies in the new room.
+    private func growDamaged(
+        _ image: OpenedImage, _ checker: Checker, limit: UInt64, _ report: inout ResizeReport
+    ) throws(CheckError) {
+        let old = checker.reader
+        let new = BlockReader(device: old.device, start: old.start, blockCount: limit, cipher: old.cipher)
+        var kept = BlockBitmap(blockCount: limit)
+        kept.insert(0..<old.blockCount)
+        var taken = kept
+        BlockBitmap.forEachRun(in: 0..<old.blockCount) {
+            checker.free.word($0) & ~checker.used.word($0)
+        } _: {
+            taken.remove($0)
+        }
+        var writer = BlockWriter(reader: new, keeping: kept)
+        let commit = RepairCommit(image: image, reader: new, time: time)
+        let log = try commit.writeLog(&taken, &writer)
+        let header = try commit.makeHeader(
+            tree: checker.roots.tree, log: log, releaseList: checker.roots.releaseList)
+        try commit.write(header)
+        report.newByteCount = (image.startBlock + limit) << 12
         report.generation = header.generation
     }
 

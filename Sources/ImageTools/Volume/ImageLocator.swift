@@ -81,6 +81,15 @@ public enum ImageLocator {
         return try located.get()
     }
 
+    /// Whether two references name the same file or device, under whatever names.
+    public static func isOneFile(_ one: ImageReference, _ other: ImageReference) -> Bool {
+        if one.path == other.path { return true }
+        guard let first = try? SystemCall.statusAt(AT_FDCWD, one.path),
+            let second = try? SystemCall.statusAt(AT_FDCWD, other.path)
+        else { return false }
+        return first.st_dev == second.st_dev && first.st_ino == second.st_ino
+    }
+
     /// Connects to a server for as long as a command runs.
     static func openRemote(_ path: String, writable: Bool) throws(ToolFailure) -> any BlockDevice {
         let address: NBDAddress

@@ -7,10 +7,69 @@ enum AllocationLog {
     /// An entry.
     typealias Entry = AllocationLogBlock.Entry
 
+    /// A log as it was read and replayed.
+    struct Replayed {
+        /// The free space.
+        var index = BuddyIndex()
+        /// The log's blocks, oldest first.
+        var blocks: [BlockPointer] = []
+        /// The entries of the newest block.
+        var newestEntries: [Entry] = []
+    }
+
     /// Replays the log, oldest block first, into the state's free space.
     static func replay(
         _ header: Header, _ source: BlockSource, into state: inout EngineState
     ) throws(FileSystemError) {
+        let log = try read(header, source)
+        state.log.blocks = log.blocks
+        state.log.newestEntries = log.newestEntries
+        state.space.newestLogEntries = log.newestEntries.count
+        state.space.adopt(log.index)
+        state.space.emergencyBlocks = Int(min(64, max(12, log.index.freeBlocks / 64)))
+    }
+
+    /// Reads a generation's log and replays it.
+    ///
+    /// - Parameter maximumBlocks: a longer log is refused.
+    static func read(
+        _ header: Header, _ source: BlockSource, maximumBlocks: Int = .max
+    ) throws(FileSystemError) -> Replayed {
+        var log = Replayed()
+        for (pointer, buffer) in try blocks(header, source, maximumBlocks).reversed() {
+            log.blocks.append(pointer)
+            log.newestEntries.removeAll(keepingCapacity: true)
+            for position in 0..<AllocationLogBlock.entryCount {
+                let entry = AllocationLogBlock.entry(buffer.bytes, position)
+                if entry.isUnused { continue }
+                log.newestEntries.append(entry)
+                guard let blocks = entry.blocks(total: source.blockCount) else {
+                    throw .corrupt(
+                        FormatError(.allocationLog, .outOfRange, at: 16 + position * 16, value: entry.block),
+                        block: pointer.address.number)
+                }
+                let run = BlockRun(start: blocks.lowerBound, count: UInt64(blocks.count))
+                guard entry.frees ? log.index.insert(run) : log.index.remove(run) else {
+                    throw .corrupt(
+                        FormatError(.allocationLog, .value, at: 16 + position * 16, value: entry.block),
+                        block: pointer.address.number)
+                }
+            }
+        }
+        var end: UInt64 = 0
+        for chunk in log.index.sortedChunks() {
+            guard chunk.start >= end else {
+                throw .corrupt(FormatError(.allocationLog, .value, value: chunk.start), block: chunk.start)
+            }
+            end = chunk.end
+        }
+        return log
+    }
+
+    /// The log's blocks, newest first.
+    private static func blocks(
+        _ header: Header, _ source: BlockSource, _ maximumBlocks: Int
+    ) throws(FileSystemError) -> [(pointer: BlockPointer, buffer: AlignedBuffer)] {
         var pointer = header.allocationLog
         var newestFirst: [(pointer: BlockPointer, buffer: AlignedBuffer)] = []
         var seen = FlatMap<UInt64, Bool>(filler: false)
@@ -21,7 +80,7 @@ enum AllocationLog {
             } catch {
                 throw .corrupt(error, block: number)
             }
-            guard seen[number] == nil else {
+            guard seen[number] == nil, newestFirst.count < maximumBlocks else {
                 throw .corrupt(FormatError(.allocationLog, .order, value: number), block: number)
             }
             seen.set(number, true)
@@ -29,39 +88,7 @@ enum AllocationLog {
             newestFirst.append((pointer, buffer))
             pointer = AllocationLogBlock.previous(buffer.bytes)
         }
-        var index = BuddyIndex()
-        var newest: [Entry] = []
-        for (pointer, buffer) in newestFirst.reversed() {
-            state.log.blocks.append(pointer)
-            newest.removeAll(keepingCapacity: true)
-            for position in 0..<AllocationLogBlock.entryCount {
-                let entry = AllocationLogBlock.entry(buffer.bytes, position)
-                if entry.isUnused { continue }
-                newest.append(entry)
-                guard let blocks = entry.blocks(total: source.blockCount) else {
-                    throw .corrupt(
-                        FormatError(.allocationLog, .outOfRange, at: 16 + position * 16, value: entry.block),
-                        block: pointer.address.number)
-                }
-                let run = BlockRun(start: blocks.lowerBound, count: UInt64(blocks.count))
-                guard entry.frees ? index.insert(run) : index.remove(run) else {
-                    throw .corrupt(
-                        FormatError(.allocationLog, .value, at: 16 + position * 16, value: entry.block),
-                        block: pointer.address.number)
-                }
-            }
-        }
-        var end: UInt64 = 0
-        for chunk in index.sortedChunks() {
-            guard chunk.start >= end else {
-                throw .corrupt(FormatError(.allocationLog, .value, value: chunk.start), block: chunk.start)
-            }
-            end = chunk.end
-        }
-        state.log.newestEntries = newest
-        state.space.newestLogEntries = newest.count
-        state.space.adopt(index)
-        state.space.emergencyBlocks = Int(min(64, max(12, index.freeBlocks / 64)))
+        return newestFirst
     }
 }
 

@@ -109,6 +109,16 @@ struct Space: Sendable {
     /// Puts the replayed state of the log in place.
     mutating func adopt(_ replayed: BuddyIndex) { index = replayed }
 
+    /// Takes what earlier commits freed out of the free space and remembers it, oldest first.
+    mutating func setAside(_ frees: [RecentFrees]) {
+        for var frees in frees {
+            frees.runs = frees.runs.filter { index.remove($0) }
+            recentRuns &+= frees.runs.count
+            recentBlocks &+= frees.runs.reduce(0) { $0 &+ $1.count }
+            recent.append(frees)
+        }
+    }
+
     /// Takes a real block for something that was reserved.
     mutating func allocate(level: Int) -> UInt64? { index.take(level: level) }
 
@@ -186,5 +196,31 @@ struct Space: Sendable {
             }
         }
         return result
+    }
+
+    /// Cuts runs into what others have, too, and what they don't. All are sorted and joined.
+    static func split(_ runs: [BlockRun], by others: [BlockRun]) -> (common: [BlockRun], rest: [BlockRun]) {
+        var common: [BlockRun] = []
+        var rest: [BlockRun] = []
+        var next = 0
+        for run in runs {
+            var start = run.start
+            while start < run.end {
+                while next < others.count, others[next].end <= start { next &+= 1 }
+                guard next < others.count, others[next].start < run.end else {
+                    rest.append(BlockRun(start: start, count: run.end &- start))
+                    break
+                }
+                let other = others[next]
+                if other.start > start {
+                    rest.append(BlockRun(start: start, count: other.start &- start))
+                    start = other.start
+                }
+                let end = min(other.end, run.end)
+                common.append(BlockRun(start: start, count: end &- start))
+                start = end
+            }
+        }
+        return (common, rest)
     }
 }

@@ -186,6 +186,9 @@ struct BlockCache: Sendable {
         slots[reference.slot].isDirty && slots[reference.slot].dirtyOrder == reference.order
     }
 
+    /// Whether a dirty block still has its place there: it isn't free before that block has got another one.
+    func isDirtyBlock(at number: UInt64) -> Bool { byNumber[number].map { slots[$0].isDirty } ?? false }
+
     /// A commit gave a block its place: it is clean from now on.
     mutating func place(_ slot: Slot, number: UInt64, hash: UInt64) {
         byNumber.remove(slots[slot].number)

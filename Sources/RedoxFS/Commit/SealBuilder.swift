@@ -78,12 +78,14 @@ extension EngineState {
         var listPlaces: [BlockAddress] = []
         var logPlaces: [BlockAddress] = []
         var isComplete = true
+        var occupied: UInt64?
         func place(_ level: Int, _ list: inout [BlockAddress]) {
             guard isComplete, let address = builder.take(&space, level: level) else {
                 isComplete = false
                 return
             }
             list.append(address)
+            if occupied == nil { occupied = address.blocks.first { blocks.isDirtyBlock(at: $0) } }
         }
         for record in prepared { place(record.prepared?.level ?? record.level, &recordPlaces) }
         for level in attributes.levels { place(level, &attributePlaces) }
@@ -95,8 +97,10 @@ extension EngineState {
         for _ in 0..<release.newBlockCount { place(0, &listPlaces) }
         let logCount = space.logBlocks(extraObjects: 0)
         for _ in 0..<logCount { place(0, &logPlaces) }
-        guard isComplete else {
+        guard isComplete, occupied == nil else {
             for run in builder.taken { space.giveBack(run) }
+            // A log that calls free what is in use: writing there would destroy what the commit is about to move.
+            if let occupied { throw .corrupt(.allocationLog, .value, block: occupied) }
             throw .noSpace
         }
         builder.taken.removeLast(logPlaces.count)

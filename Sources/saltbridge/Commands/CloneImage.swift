@@ -45,7 +45,13 @@ struct CloneImage: ParsableCommand {
 
     func run() throws {
         let now = CurrentTime.now()
-        let image = try ImageLocator.open(ImageReference(old), writable: false)
+        let target = ImageReference(new)
+        // From one partition of a disk to another: the lock on the one that is written guards both.
+        let isOneFile = ImageLocator.isOneFile(ImageReference(old), target)
+        let image = try ImageLocator.open(ImageReference(old), writable: false, locking: isOneFile ? .none : .automatic)
+        if isOneFile, target.partition == nil || target.partition == image.partition?.number {
+            throw ToolFailure("\(old) and \(new) are the same image", advice: "Give the copy another name.")
+        }
         var options = try password.openOptions(for: image)
         options.readOnly = true
         options.generation = generation.generation.map { Generation($0) }
@@ -53,10 +59,9 @@ struct CloneImage: ParsableCommand {
         let statistics = volume.fileSystem.statistics()
 
         // The root directory keeps its time of creation.
-        var maker = ImageMaker(ImageReference(new), now: try volume.resolve("/").btime)
+        var maker = ImageMaker(target, now: try volume.resolve("/").btime)
         maker.bootLoader = try Clone.bootLoader(of: image)
         maker.byteCount = size?.byteCount
-        let target = ImageReference(new)
         if maker.byteCount == nil && target.partition == nil && !ImageMaker.exists(target) {
             maker.byteCount = statistics.totalBlocks * UInt64(Limits.blockSize) + UInt64(maker.bootLoader.count)
         }

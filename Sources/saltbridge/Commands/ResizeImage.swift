@@ -10,7 +10,8 @@ struct ResizeImage: ParsableCommand {
         abstract: "Make a file system larger or smaller.",
         discussion: """
             An image file changes its size, too. In a partition or on a block device the file system can become as large \
-            as that is. Shrinking moves what is in the way; older generations can't be read any more afterwards.
+            as that is. Shrinking moves what is in the way; older generations can't be read any more afterwards. A damaged file \
+            system can grow, so that there is room for its repair, but not shrink.
             """)
 
     @OptionGroup var image: ImageOptions
@@ -75,11 +76,15 @@ struct ResizeImage: ParsableCommand {
                     ("old_size", .unsigned(report.oldByteCount)), ("size", .unsigned(report.newByteCount)),
                     ("moved_blocks", .unsigned(report.movedBlocks)),
                     ("generation", .unsigned(report.generation.rawValue)),
+                    ("needs_repair", .bool(report.needsRepair)),
                 ]))
         } else {
             Console.print(
                 "\(image.name): \(ByteCount.display(report.newByteCount)) (\(report.newByteCount) bytes), was "
                     + ByteCount.display(report.oldByteCount))
+        }
+        if report.needsRepair {
+            Console.warn("\(image.name) needs a repair: `saltbridge fsck --repair \(image.name)`")
         }
     }
 

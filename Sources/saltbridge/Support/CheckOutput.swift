@@ -39,12 +39,13 @@ enum CheckOutput {
     private static func repairLines(_ repair: RepairReport, showsAll: Bool) -> [String] {
         var lines: [String] = []
         if repair.source != repair.before.generation {
-            lines.append("took generation \(repair.source) in place of \(repair.before.generation); changes given up:")
-            let changes = repair.changesGivenUp
-            let shown = showsAll ? changes.count : min(changes.count, 20)
-            lines += changes.prefix(shown).map { "  \($0.kind.rawValue) \($0.path)" }
-            if changes.count > shown {
-                lines.append("  and \(changes.count - shown) more")
+            let (source, given) = (repair.source, repair.before.generation)
+            lines.append("took generation \(source) in place of \(given); changes given up:")
+            lines += list(repair.changesGivenUp.filter { $0.kind != .lost }, showsAll)
+            let lost = repair.changesGivenUp.filter { $0.kind == .lost }
+            if !lost.isEmpty {
+                lines.append("as in generation \(source), since generation \(given) has lost what it had of them:")
+                lines += list(lost, showsAll)
             }
         }
         for loss in repair.losses {
@@ -56,6 +57,13 @@ enum CheckOutput {
             lines.append("put into /lost+found: \(repair.attached.map { "#\($0)" }.joined(separator: " "))")
         }
         return lines
+    }
+
+    private static func list(_ changes: [PathChange], _ showsAll: Bool) -> [String] {
+        if changes.isEmpty { return ["  none that can be made out"] }
+        let shown = showsAll ? changes.count : min(changes.count, 20)
+        let lines = changes.prefix(shown).map { "  \($0.kind.rawValue) \($0.path)" }
+        return changes.count > shown ? lines + ["  and \(changes.count - shown) more"] : lines
     }
 
     private static func verdict(_ report: CheckReport) -> String {

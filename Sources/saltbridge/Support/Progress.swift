@@ -35,7 +35,7 @@ final class Progress: CopyObserver {
     func copying(_ path: [UInt8], _ summary: CopySummary) {
         guard isDue() else { return }
         show(
-            "\(label): \(summary.entries) entries, \(ByteCount.display(summary.bytes)): "
+            "\(label): \(summary.entries) \(summary.entries == 1 ? "entry" : "entries"), \(ByteCount.display(summary.bytes)): "
                 + ToolFailure.display(path))
     }
 
