@@ -28,7 +28,8 @@ public protocol BlockDevice: AnyObject, Sendable {
     /// Writes when everything written before is on the medium, and returns when this is, too: what a disk calls PREFLUSH and FUA.
     func writeAfterFlush(at offset: UInt64, _ buffer: BufferSlice) throws(BlockDeviceError)
 
-    /// Says that the contents of a range are no longer needed; it reads as anything afterwards.
+    /// Gives up the contents of a range, which reads as zeros afterwards. `.unsupported(.discard)` where that would mean to write zeros
+    /// for long: nothing is changed then.
     func discard(at offset: UInt64, byteCount: UInt64) throws(BlockDeviceError)
 
     /// Makes a range zero.
@@ -70,10 +71,11 @@ extension BlockDevice {
         try flush()
     }
 
-    /// Does nothing: the default for devices that have nothing to gain.
+    /// Writes zeros: the default for devices that have nothing to gain.
     public func discard(at offset: UInt64, byteCount: UInt64) throws(BlockDeviceError) {
         try checkRange(offset, byteCount, .discard)
         try checkWritable()
+        try writeZeros(at: offset, byteCount: byteCount)
     }
 
     /// Writes zeros as anything else: the default.

@@ -165,18 +165,15 @@ public final class FileDevice: BlockDevice {
         }
     }
 
-    /// Punches a hole into a file, discards on a block device. A file system or disk that cannot is no error.
+    /// Punches a hole, into a file or on a disk that can make zeros by itself.
     public func discard(at offset: UInt64, byteCount length: UInt64) throws(BlockDeviceError) {
         try checkWritable()
         try checkRange(offset, length, .discard)
         if length == 0 { return }
         do {
-            if isBlockSpecial {
-                try SystemCall.blockDeviceDiscard(descriptor.rawValue, at: offset, byteCount: length)
-            } else {
-                try SystemCall.punchHole(descriptor.rawValue, at: offset, byteCount: length)
-            }
+            try SystemCall.punchHole(descriptor.rawValue, at: offset, byteCount: length)
         } catch .notSupported {
+            throw .unsupported(.discard)
         } catch {
             throw .io(error, offset: offset, length: Int(clamping: length), operation: .discard)
         }

@@ -174,18 +174,16 @@ public final class SimulatedDevice: BlockDevice {
         }
     }
 
-    /// Overwrites the range with noise: nobody may rely on what is left there.
+    /// Makes the range zero.
     public func discard(at offset: UInt64, byteCount length: UInt64) throws(BlockDeviceError) {
         try checkRange(offset, length, .discard)
         guard let count = Int(exactly: length), count > 0 else { return }
-        let noise = AlignedBuffer(byteCount: count)
-        var bytes = noise.mutableBytes
-        for index in 0..<count { bytes.storeBytes(of: 0xD5, toByteOffset: index, as: UInt8.self) }
+        let zeros = AlignedBuffer(byteCount: count)
         try state.withLock { state throws(BlockDeviceError) in
             state.counts.discards += 1
-            try state.pages.write(at: offset, noise.bytes, over: base)
+            try state.pages.write(at: offset, zeros.bytes, over: base)
             if isRecording {
-                state.recording.entries.append(.write(RecordedWrite(offset: offset, bytes: noise)))
+                state.recording.entries.append(.write(RecordedWrite(offset: offset, bytes: zeros)))
             }
         }
     }

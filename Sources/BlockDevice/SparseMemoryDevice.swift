@@ -70,13 +70,16 @@ public final class SparseMemoryDevice: BlockDevice {
     /// Nothing to do.
     public func flush() throws(BlockDeviceError) {}
 
-    /// Forgets the pieces that lie wholly in the range: they read as zeros.
+    /// Forgets the pieces that lie wholly in the range, and makes the parts of others zero.
     public func discard(at offset: UInt64, byteCount length: UInt64) throws(BlockDeviceError) {
         try checkRange(offset, length, .discard)
         let piece = UInt64(Self.pieceByteCount)
         let first = offset / piece + (offset % piece == 0 ? 0 : 1)
         let end = (offset + length) / piece
-        if first < end { state.withLock { Self.forget(&$0, first..<end) } }
+        guard first < end else { return try writeZeros(at: offset, byteCount: length) }
+        state.withLock { Self.forget(&$0, first..<end) }
+        try writeZeros(at: offset, byteCount: first * piece - offset)
+        try writeZeros(at: end * piece, byteCount: offset + length - end * piece)
     }
 
     /// Changes the size; new bytes are zero.

@@ -66,22 +66,19 @@ public struct NBDAddress: Sendable, Hashable {
     }
 
     private static func host(_ authority: Substring) throws(BlockDeviceError) -> Place {
-        var host = authority
-        var port = defaultPort
-        if let colon = authority.lastIndex(of: ":"), !authority[colon...].contains("]") {
-            host = authority[..<colon]
-            guard let number = UInt16(authority[authority.index(after: colon)...]), number > 0 else {
-                throw .unusable("\(authority[authority.index(after: colon)...]) is no port")
+        let parts: HostAndPort
+        do throws(HostAndPort.Flaw) {
+            parts = try HostAndPort(authority)
+        } catch {
+            switch error {
+            case .port(let text): throw .unusable("\(text) is no port")
+            case .bracketsMissing: throw .unusable("an IPv6 address is written in brackets: nbd://[::1]:\(defaultPort)")
+            case .brackets: throw .unusable("\(authority): brackets stand around an IPv6 address")
             }
-            port = number
         }
-        if host.hasPrefix("["), host.hasSuffix("]") {
-            host = host.dropFirst().dropLast()
-        } else if host.contains(":") {
-            throw .unusable("an IPv6 address is written in brackets: nbd://[\(host)]")
-        }
-        guard !host.isEmpty else { throw .unusable("the host is missing: nbd://HOST[:PORT][/EXPORT]") }
-        return .tcp(host: String(host), port: port)
+        guard parts.port != 0 else { throw .unusable("0 is no port") }
+        guard !parts.host.isEmpty else { throw .unusable("the host is missing: nbd://HOST[:PORT][/EXPORT]") }
+        return .tcp(host: parts.host, port: parts.port ?? defaultPort)
     }
 
     /// Takes percent-encoding away (RFC 3986).

@@ -22,6 +22,17 @@ struct HandleKey: Hashable {
     }
 }
 
+/// States of a TCP socket, as the kernel numbers them.
+enum TCPState {
+    static let timeWait: UInt32 = 6
+    static let closed: UInt32 = 7
+    static let closeWait: UInt32 = 8
+    static let lastAcknowledgement: UInt32 = 9
+    static let closing: UInt32 = 11
+    /// Those in which the other side's end has come.
+    static let withEnd = [timeWait, closeWait, lastAcknowledgement, closing]
+}
+
 /// A request that waits for a caller.
 struct Waiter: Hashable {
     let request: UInt64
@@ -85,6 +96,8 @@ final class Connection {
     var pending: [(name: SocketName, descriptor: SharedDescriptor)] = []
     var waiters: [Waiter] = []
     var isAccepting = false
+    /// Why the last caller couldn't be taken.
+    var acceptFailure: Errno?
 
     init(slot: Int, serial: UInt64, kind: ConnectionKind) {
         self.slot = slot

@@ -13,17 +13,16 @@ public struct Endpoint: Sendable, Equatable {
 
     /// The endpoint in this text; nil if it is none.
     public init?(_ text: String) {
-        guard let separator = text.lastIndex(where: { $0 == ":" || $0 == "!" }),
-            let port = UInt16(text[text.index(after: separator)...]),
-            text[text.index(after: separator)...].allSatisfy(\.isNumber)
-        else { return nil }
-        var host = String(text[..<separator])
-        if host.hasPrefix("["), host.hasSuffix("]") {
-            host = String(host.dropFirst().dropLast())
+        var text = text
+        if let mark = text.lastIndex(where: { $0 == ":" || $0 == "!" }), text[mark] == "!" {
+            // Plan 9's: the host needs no brackets.
+            let (host, port) = (text[..<mark], text[text.index(after: mark)...])
+            text = host.contains(":") && !host.hasPrefix("[") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        }
+        guard let parts = try? HostAndPort(text), let port = parts.port else { return nil }
+        let host = parts.host
+        if parts.isBracketed {
             guard SocketAddress(numeric: host, port: port)?.isIPv6 == true else { return nil }
-        } else if host.contains(":") {
-            // An IPv6 address without brackets: where its port begins can't be told, but for Plan 9's "!".
-            guard text[separator] == "!", SocketAddress(numeric: host, port: port) != nil else { return nil }
         }
         guard host.utf8.count <= Self.longestHost, host.utf8.allSatisfy(Self.isAllowed) else { return nil }
         self.host = host

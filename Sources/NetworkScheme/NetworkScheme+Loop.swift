@@ -42,6 +42,11 @@ extension NetworkScheme {
         state.withLock { state in
             for connection in state.connections.values {
                 guard let due = connection.nextAttemptAt, due <= now else { continue }
+                if memory.stage(connection.slot) == .listening {
+                    connection.nextAttemptAt = nil
+                    if connection.waiters.count > connection.pending.count { arm(connection, .readable) }
+                    continue
+                }
                 if connection.kind == .echo, memory.stage(connection.slot) == .connected {
                     echoIsDue(connection)
                     woken.formUnion(connection.nodes)
@@ -274,7 +279,7 @@ extension NetworkScheme {
     /// Bytes taken out of the receive queue since the kernel began to count.
     static func taken(_ now: StreamCounters, hasFailed: Bool) -> UInt64 {
         // A FIN that came is counted: in the states CLOSE_WAIT, LAST_ACK, CLOSING and TIME_WAIT, and in CLOSE without an error.
-        let hasEnded = [6, 8, 9, 11].contains(now.state) || (now.state == 7 && !hasFailed)
+        let hasEnded = TCPState.withEnd.contains(now.state) || (now.state == TCPState.closed && !hasFailed)
         return now.received &- (hasEnded ? 1 : 0) &- now.unread
     }
 
@@ -294,6 +299,14 @@ extension NetworkScheme {
         }
     }
 
+    /// Whether no caller came of an attempt because none was there any more.
+    private static func isPassing(_ error: Errno) -> Bool {
+        error == .wouldBlock || error == .connectionAbort || error == .interrupted
+    }
+
+    /// How long not to ask for callers when they can't be taken: too many files are open, for instance.
+    private static let acceptPause: UInt64 = 100_000_000
+
     /// The supervisor has taken a caller, or there was none.
     func accepted(_ answer: HeldAnswer) {
         guard let listener = SocketName(answer.listener) else { return }
@@ -308,8 +321,19 @@ extension NetworkScheme {
             found.isAccepting = false
             if let name = SocketName(answer.name), let descriptor = answer.descriptor {
                 found.pending.append((name, descriptor))
+                found.acceptFailure = nil
             }
-            if found.waiters.count > found.pending.count { arm(found, .readable) }
+            if found.waiters.count > found.pending.count {
+                if answer.descriptor != nil || Self.isPassing(answer.errno) {
+                    arm(found, .readable)
+                } else {
+                    // The caller is still there: to be asked at once again and again helps nobody.
+                    if found.acceptFailure != answer.errno { host.log("accept: \(answer.errno)") }
+                    found.acceptFailure = answer.errno
+                    found.nextAttemptAt = Clock.monotonicNanoseconds() &+ Self.acceptPause
+                    SystemCall.signalEvent(bell.rawValue)
+                }
+            }
             return found.pending.isEmpty ? nil : found.waiters.first?.node
         }
         if let node { host.wake(node) }

@@ -33,7 +33,7 @@ extension NetworkScheme {
         let baseline = memory.baseline(connection.slot)
         connection.accepted = now.acknowledged &+ now.unsent &- baseline.sent
         var hasFailed = memory.failure(connection.slot) != 0
-        if now.state == 7 {
+        if now.state == TCPState.closed {
             let code = SystemCall.socketError(socket.rawValue)
             // EPIPE is a reset that came after the end: that end was counted.
             if code != 0, code != EPIPE {
@@ -216,9 +216,9 @@ extension NetworkScheme {
     /// A copy of bytes that their writer can still change.
     static func copy(_ bytes: RawSpan) -> [UInt8] {
         var result = [UInt8](repeating: 0, count: bytes.byteCount)
-        for index in 0..<bytes.byteCount {
-            result[index] = unsafe bytes.unsafeLoad(fromByteOffset: index, as: UInt8.self)
-        }
+        var span = result.mutableSpan
+        var raw = unsafe span.mutableBytes
+        raw.copyBytes(from: bytes)
         return result
     }
 

@@ -21,6 +21,9 @@ final class TLSSession: @unchecked Sendable {
     /// At most so much is made into records before they are sent.
     static let chunkBytes = 64 << 10
 
+    /// More than this never waits to be sent: a peer that asks for answers and takes none is given up. A write of ours leaves one chunk.
+    static let unsentLimit = 1 << 20
+
     private let session: OpaquePointer
     private let input: OpaquePointer
     private let output: OpaquePointer
@@ -87,7 +90,13 @@ final class TLSSession: @unchecked Sendable {
                 }
                 let reason = unsafe SSL_get_error(session, count)
                 // What it answers, a new key for instance.
-                _ = try? flush(socket, &state)
+                do throws(Errno) {
+                    _ = try flush(socket, &state)
+                } catch .noBufferSpace {
+                    throw .noBufferSpace
+                } catch {
+                    // The next write will tell.
+                }
                 if !result.isEmpty || reason == SSL_ERROR_ZERO_RETURN { break }
                 guard reason == SSL_ERROR_WANT_READ else { throw failure() }
                 if try !fill(socket, &state) { throw .wouldBlock }
@@ -118,7 +127,7 @@ final class TLSSession: @unchecked Sendable {
             guard unsafe SSL_write(session, bytes, Int32(clamping: bytes.count)) == Int32(clamping: bytes.count) else {
                 throw failure()
             }
-            collect(&state)
+            try collect(&state)
         }
     }
 
@@ -132,20 +141,22 @@ final class TLSSession: @unchecked Sendable {
         state.withLock { state in
             ERR_clear_error()
             unsafe SSL_shutdown(session)
-            collect(&state)
+            // Without room for it the peer sees the end of the stream, and no more.
+            try? collect(&state)
         }
     }
 
-    private func collect(_ state: inout State) {
+    private func collect(_ state: inout State) throws(Errno) {
         let count = unsafe BIO_ctrl_pending(output)
         guard count > 0 else { return }
+        guard state.unsent.count + count <= Self.unsentLimit else { throw .noBufferSpace }
         var records = [UInt8](repeating: 0, count: count)
         let found = unsafe BIO_read(output, &records, Int32(clamping: count))
         if found > 0 { state.unsent += records[..<Int(found)] }
     }
 
     private func flush(_ socket: Int32, _ state: inout State) throws(Errno) -> Bool {
-        collect(&state)
+        try collect(&state)
         while state.start < state.unsent.count {
             guard let count = try Self.send(socket, state.unsent, from: state.start) else { return false }
             state.start += count

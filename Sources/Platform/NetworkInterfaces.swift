@@ -48,53 +48,90 @@ extension SystemCall {
     private static let newRoute: UInt16 = 24
     private static let getRoute: Int32 = 26
 
+    /// `struct ifinfomsg`, `struct ifaddrmsg` and `struct rtmsg`: their sizes, and where what is used of them stands.
+    private enum MessageHeader {
+        static let linkBytes = 16
+        static let linkIndex = 4
+        static let addressBytes = 8
+        static let addressPrefix = 1
+        static let addressInterface = 4
+        static let routeBytes = 12
+        static let routePrefix = 1
+        static let routeTable = 4
+        static let routeType = 7
+    }
+
+    /// Attributes: IFLA_*, IFA_*, RTA_*.
+    private enum Attribute {
+        static let linkAddress: UInt16 = 1
+        static let linkName: UInt16 = 3
+        static let address: UInt16 = 1
+        static let localAddress: UInt16 = 2
+        static let destination: UInt16 = 1
+        static let outputInterface: UInt16 = 4
+        static let gateway: UInt16 = 5
+        static let metric: UInt16 = 6
+        static let preferredSource: UInt16 = 7
+        static let table: UInt16 = 15
+        static let via: UInt16 = 18
+    }
+
+    /// RTN_UNICAST and RT_TABLE_MAIN.
+    private static let unicast: UInt8 = 1
+    private static let mainTable: UInt32 = 254
+
     /// All interfaces of this network namespace.
     public static func networkInterfaces() throws(Errno) -> [NetworkInterface] {
-        try messages(getLink, newLink, headerBytes: 16).map { message in
+        try messages(getLink, newLink, headerBytes: MessageHeader.linkBytes).map { message in
             NetworkInterface(
-                index: message.header.number(4),
-                name: String(decoding: message.attributes[3]?.prefix { $0 != 0 } ?? [], as: UTF8.self),
-                hardwareAddress: message.attributes[1] ?? [])
+                index: message.header.number(MessageHeader.linkIndex),
+                name: String(decoding: message.attributes[Attribute.linkName]?.prefix { $0 != 0 } ?? [], as: UTF8.self),
+                hardwareAddress: message.attributes[Attribute.linkAddress] ?? [])
         }
     }
 
     /// The addresses of all interfaces.
     public static func interfaceAddresses() throws(Errno) -> [InterfaceAddress] {
-        try messages(getAddress, newAddress, headerBytes: 8).compactMap { message in
+        try messages(getAddress, newAddress, headerBytes: MessageHeader.addressBytes).compactMap { message in
             // IFA_LOCAL is the own address where IFA_ADDRESS is the other end's.
-            guard let bytes = message.attributes[2] ?? message.attributes[1],
+            guard let bytes = message.attributes[Attribute.localAddress] ?? message.attributes[Attribute.address],
                 let address = SocketAddress(bytes: bytes, port: 0)
             else { return nil }
             return InterfaceAddress(
-                interface: message.header.number(4), address: address, prefixLength: message.header[1])
+                interface: message.header.number(MessageHeader.addressInterface), address: address,
+                prefixLength: message.header[MessageHeader.addressPrefix])
         }
     }
 
     /// The main routing table: where packets go that aren't for this machine.
     public static func routes() throws(Errno) -> [NetworkRoute] {
-        try messages(getRoute, newRoute, headerBytes: 12).compactMap { message in
-            let unicast: UInt8 = 1
-            let mainTable: UInt32 = 254
-            let table = message.attributes[15]?.number(0) ?? UInt32(message.header[4])
-            guard message.header[7] == unicast, table == mainTable else { return nil }
+        try messages(getRoute, newRoute, headerBytes: MessageHeader.routeBytes).compactMap { message in
+            let table =
+                message.attributes[Attribute.table]?.number(0) ?? UInt32(message.header[MessageHeader.routeTable])
+            guard message.header[MessageHeader.routeType] == unicast, table == mainTable else { return nil }
             func address(_ type: UInt16) -> SocketAddress? {
                 message.attributes[type].flatMap { SocketAddress(bytes: $0, port: 0) }
             }
             // RTA_VIA: a gateway of another family, which stands before it in two bytes.
-            let via = message.attributes[18].flatMap { SocketAddress(bytes: Array($0.dropFirst(2)), port: 0) }
+            let via = message.attributes[Attribute.via].flatMap {
+                SocketAddress(bytes: Array($0.dropFirst(2)), port: 0)
+            }
             return NetworkRoute(
-                destination: address(1), prefixLength: message.header[1], gateway: address(5) ?? via,
-                interface: message.attributes[4]?.number(0) ?? 0, source: address(7),
-                metric: message.attributes[6]?.number(0) ?? 0)
+                destination: address(Attribute.destination), prefixLength: message.header[MessageHeader.routePrefix],
+                gateway: address(Attribute.gateway) ?? via,
+                interface: message.attributes[Attribute.outputInterface]?.number(0) ?? 0,
+                source: address(Attribute.preferredSource),
+                metric: message.attributes[Attribute.metric]?.number(0) ?? 0)
         }
     }
 
-    private struct RouteMessage {
+    struct RouteMessage {
         let header: [UInt8]
         let attributes: [UInt16: [UInt8]]
     }
 
-    private static func messages(
+    /// The messages of a dump. Throws what the kernel says against it.
+    static func messages(
         _ request: Int32, _ wanted: UInt16, headerBytes: Int
     ) throws(Errno) -> [RouteMessage] {
         var buffer = [UInt8](repeating: 0, count: 64 << 10)

@@ -26,11 +26,9 @@ public enum SocketEndpoint: Sendable, Hashable {
             guard parts[1].hasPrefix("/") else { return nil }
             self = .unix(path: String(parts[1]))
         case "tcp":
-            guard let colon = parts[1].lastIndex(of: ":"), let port = UInt16(parts[1][parts[1].index(after: colon)...])
+            guard let place = try? HostAndPort(parts[1]), let port = place.port,
+                let address = SocketAddress(numeric: place.host, port: port)
             else { return nil }
-            var host = parts[1][..<colon]
-            if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
-            guard let address = SocketAddress(numeric: String(host), port: port) else { return nil }
             self = .internet(address)
         default: return nil
         }

@@ -108,7 +108,7 @@ extension SystemCall {
         try retrying { fsync(descriptor) }
     }
 
-    /// Makes a range of a file a hole that reads as zeros (fallocate(2)); the file keeps its size.
+    /// Makes a range of a file or block device a hole that reads as zeros (fallocate(2)); a file keeps its size.
     public static func punchHole(_ descriptor: Int32, at offset: UInt64, byteCount: UInt64) throws(Errno) {
         guard let position = off_t(exactly: offset), let length = off_t(exactly: byteCount) else {
             throw .invalidArgument
@@ -173,11 +173,6 @@ extension SystemCall {
         var result: UInt64 = 0
         try retrying { unsafe clinux_block_device_size(descriptor, &result) }
         return result
-    }
-
-    /// Tells a block device that a range's contents are no longer needed (BLKDISCARD).
-    public static func blockDeviceDiscard(_ descriptor: Int32, at offset: UInt64, byteCount: UInt64) throws(Errno) {
-        try retrying { clinux_block_device_discard(descriptor, offset, byteCount) }
     }
 
     /// Fills the buffer with random bytes of the kernel.

@@ -17,6 +17,19 @@ public struct SeccompProgram: Sendable, Equatable {
     private static let jumpGreaterOrEqual: UInt16 = 0x35
     private static let returnConstant: UInt16 = 0x06
 
+    /// Where things are in `struct seccomp_data`.
+    private enum Place {
+        static let number: UInt32 = 0
+        static let architecture: UInt32 = 4
+        /// The low half of an argument, on little-endian machines.
+        static func argument(_ index: Int) -> UInt32 { UInt32(16 + 8 * index) }
+    }
+
+    /// Numbers from here on are calls of the x32 ABI.
+    private static let firstForeignNumber: UInt32 = 0x4000_0000
+    /// CLONE_NEW*, but CLONE_NEWTIME, whose bit clone(2) has for the signal.
+    private static let newNamespaces: UInt32 = 0x7E02_0080
+
     private static let allow: UInt32 = 0x7FFF_0000
     private static let killProcess: UInt32 = 0x8000_0000
     private static func fail(_ code: Int32) -> UInt32 { 0x0005_0000 | UInt32(code) }
@@ -44,10 +57,10 @@ public struct SeccompProgram: Sendable, Equatable {
         program.refuse(SYS_clone3, with: ENOSYS)
         for number in forbiddenNumbers { program.refuse(number, with: EPERM) }
         // clone with any of CLONE_NEW*.
-        program.emit(loadWord, 0)
+        program.emit(loadWord, Place.number)
         program.emit(jumpEqual, UInt32(SYS_clone), 0, 4)
-        program.emit(loadWord, 16)
-        program.emit(andConstant, 0x7E02_0080)
+        program.emit(loadWord, Place.argument(0))
+        program.emit(andConstant, newNamespaces)
         program.emit(jumpEqual, 0, 1, 0)
         program.emit(returnConstant, fail(EPERM))
         program.emit(returnConstant, allow)
@@ -68,13 +81,13 @@ public struct SeccompProgram: Sendable, Equatable {
     ]
 
     private mutating func begin() {
-        emit(Self.loadWord, 4)
+        emit(Self.loadWord, Place.architecture)
         emit(Self.jumpEqual, Self.architecture, 1, 0)
         emit(Self.returnConstant, Self.killProcess)
-        emit(Self.loadWord, 0)
+        emit(Self.loadWord, Place.number)
         #if arch(x86_64)
             // The x32 ABI: the same architecture, other numbers.
-            emit(Self.jumpGreaterOrEqual, 0x4000_0000, 0, 1)
+            emit(Self.jumpGreaterOrEqual, Self.firstForeignNumber, 0, 1)
             emit(Self.returnConstant, Self.killProcess)
         #endif
     }
@@ -86,25 +99,34 @@ public struct SeccompProgram: Sendable, Equatable {
             return
         }
         emit(Self.jumpEqual, UInt32(rule.number), 0, 5)
-        emit(Self.loadWord, UInt32(16 + 8 * test.argument))
+        emit(Self.loadWord, Place.argument(test.argument))
         emit(Self.andConstant, test.mask)
         emit(Self.jumpEqual, test.value, 0, 1)
         emit(Self.returnConstant, Self.allow)
         emit(Self.returnConstant, Self.fail(EPERM))
     }
 
-    /// IP_HDRINCL and IPV6_HDRINCL: who was given a raw socket must not write headers, and with them other protocols and senders.
+    /// Options of a raw socket that whoever was given one for echoes must not set: headers of its own, and with them other protocols
+    /// and senders; how far its multicasts go, as neighbours believe an ICMPv6 message only if no router can have passed it on.
+    private static let refusedOptions: [(level: Int32, name: Int32)] = [
+        (Int32(IPPROTO_IP), IP_HDRINCL), (Int32(IPPROTO_IPV6), ipv6HeaderIncluded),
+        (Int32(IPPROTO_IPV6), IPV6_MULTICAST_HOPS),
+    ]
+    /// IPV6_HDRINCL, which the C library doesn't name.
+    private static let ipv6HeaderIncluded: Int32 = 36
+
     private mutating func refuseOwnHeaders() {
-        emit(Self.jumpEqual, UInt32(SYS_setsockopt), 0, 10)
-        for (level, name) in [(0, 3), (41, 36)] as [(UInt32, UInt32)] {
-            emit(Self.loadWord, 24)
-            emit(Self.jumpEqual, level, 0, 3)
-            emit(Self.loadWord, 32)
-            emit(Self.jumpEqual, name, 0, 1)
+        let testLength = 5
+        emit(Self.jumpEqual, UInt32(SYS_setsockopt), 0, UInt8(testLength * Self.refusedOptions.count))
+        for (level, name) in Self.refusedOptions {
+            emit(Self.loadWord, Place.argument(1))
+            emit(Self.jumpEqual, UInt32(bitPattern: level), 0, 3)
+            emit(Self.loadWord, Place.argument(2))
+            emit(Self.jumpEqual, UInt32(bitPattern: name), 0, 1)
             emit(Self.returnConstant, Self.fail(EPERM))
         }
         // The number again, for the rules.
-        emit(Self.loadWord, 0)
+        emit(Self.loadWord, Place.number)
     }
 
     private mutating func refuse(_ number: Int32, with code: Int32) {

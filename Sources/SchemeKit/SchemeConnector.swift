@@ -61,10 +61,17 @@ public final class SchemeConnector: Sendable {
     /// Has the supervisor connect a socket to an endpoint that this scheme was granted, and hold it under a name.
     ///
     /// Any thread but the control loop's, which may be waiting for just this. The socket doesn't block, and may not be connected
-    /// yet.
+    /// yet. ETIMEDOUT if the supervisor doesn't answer for long: then it may hold a socket by this name, or still be about to.
     public func dial(_ endpoint: String, as name: String) throws(ChannelError) -> SharedDescriptor {
         let id = socket.newID()
         state.withLock { _ = $0.awaited.insert(id) }
+        defer {
+            // An answer that comes later finds nobody.
+            state.withLock { state in
+                state.awaited.remove(id)
+                state.answers[id] = nil
+            }
+        }
         try socket.send(
             ControlMessage(.dial, id: id, fields: [.init("endpoint", endpoint), .init("name", name)]))
         let answer = try awaitPassedOn(id)
@@ -77,19 +84,19 @@ public final class SchemeConnector: Sendable {
 
     /// Waits for who listens to pass an answer on. A control loop that has something else to do doesn't listen: then this does.
     private func awaitPassedOn(_ id: UInt32) throws(ChannelError) -> ReceivedControl {
+        let deadline = Clock.monotonicNanoseconds() &+ Self.answerLimit
         while true {
-            let answer = state.wait(on: arrived, deadline: Clock.monotonicNanoseconds() &+ Self.patience) {
+            let now = Clock.monotonicNanoseconds()
+            let answer = state.wait(on: arrived, deadline: min(deadline, now &+ Self.patience)) {
                 state -> ReceivedControl?? in
-                if let answer = state.answers.removeValue(forKey: id) {
-                    state.awaited.remove(id)
-                    return .some(answer)
-                }
+                if let answer = state.answers.removeValue(forKey: id) { return .some(answer) }
                 return state.isDisconnected ? .some(nil) : nil
             }
             if let answer {
                 guard let answer else { throw .disconnected }
                 return answer
             }
+            guard now < deadline else { throw .system(.timedOut, call: "dial") }
             if state.withLock({ $0.isListening }) { continue }
             try reception.withLock { _ throws(ChannelError) in
                 while let received = try socket.receive(wait: false) {
@@ -99,7 +106,10 @@ public final class SchemeConnector: Sendable {
         }
     }
 
+    /// How long to wait before looking whether somebody listens.
     private static let patience: UInt64 = 50_000_000
+    /// A supervisor that is alive answers in microseconds.
+    private static let answerLimit: UInt64 = 10_000_000_000
 
     /// The next message for the control loop; doesn't wait.
     func receive() throws(ChannelError) -> ReceivedControl? {

@@ -6,7 +6,8 @@ extension MutableRawSpan {
     public mutating func fill(from bytes: [UInt8], at offset: UInt64) -> Int {
         guard let start = Int(exactly: offset), start < bytes.count else { return 0 }
         let count = min(bytes.count - start, byteCount)
-        for index in 0..<count { storeBytes(of: bytes[start + index], toByteOffset: index, as: UInt8.self) }
+        let source = bytes.span
+        copyBytes(from: unsafe source.bytes.extracting(start..<(start + count)))
         return count
     }
 }

@@ -174,6 +174,28 @@ private struct SectorHistory {
         }
     }
 
+    /// What was given up reads as zeros, also where the base's contents were seen before.
+    @Test func discardHidesTheBase() throws {
+        let file = MemoryDevice(byteCount: 0)
+        let base = base()
+        var expected = try contents(base)
+        let overlay = try OverlayFileDevice(over: base, in: file, unflushed: UnflushedBlocks())
+        try overlay.writeBytes(at: 40_000, noise(20_000, seed: 2))
+        expected.replaceSubrange(40_000..<60_000, with: noise(20_000, seed: 2))
+        for range in [100..<101, 30_000..<50_000, 8192..<16_384, (Self.baseBytes - 100)..<Self.baseBytes] {
+            try overlay.discard(at: UInt64(range.lowerBound), byteCount: UInt64(range.count))
+            expected.replaceSubrange(range, with: [UInt8](repeating: 0, count: range.count))
+            #expect(try contents(overlay) == expected, "\(range)")
+        }
+        try overlay.flush()
+        let again = try OverlayFileDevice(over: base, in: file, unflushed: UnflushedBlocks())
+        #expect(try contents(again) == expected)
+        let huge = try OverlayFileDevice(
+            over: SparseMemoryDevice(byteCount: 1 << 40), in: MemoryDevice(byteCount: 0), unflushed: UnflushedBlocks())
+        #expect(throws: BlockDeviceError.unsupported(.discard)) { try huge.discard(at: 0, byteCount: 1 << 40) }
+        #expect(huge.changedBlockCount == 0)
+    }
+
     @Test func failedFirstWriteLeavesTheBase() throws {
         let base = base()
         let file = SimulatedDevice(byteCount: 0, recordsWrites: false)

@@ -13,10 +13,10 @@ struct ViewerTests {
         var session: ViewerSession
         private let password: [UInt8]?
 
-        init(_ harness: DisplayHarness, password: String? = nil) {
+        init(_ harness: DisplayHarness, password: String? = nil, number: UInt64 = 1) {
             self.harness = harness
             self.password = password.map { Array($0.utf8) }
-            session = ViewerSession(viewer: 1, display: 0, hasPassword: password != nil)
+            session = ViewerSession(viewer: number, display: 0, hasPassword: password != nil)
         }
 
         mutating func say(_ bytes: [UInt8]) throws -> [UInt8] {
@@ -105,6 +105,31 @@ struct ViewerTests {
                 == "key 97 30 1\nkey 97 30 0\nmouse 7 9\nbutton 1\nmouse 7 9\nbutton 0\nscroll 0 1\nclipboard-update\n")
         #expect(try harness.text("0/clipboard") == "hé")
         #expect(throws: ViewerFault.self) { try viewer.say([99]) }
+    }
+
+    /// What is written to `clipboard` reaches every viewer, what a viewer has copied all others; each once.
+    @Test func clipboardsReachViewers() throws {
+        let harness = try DisplayHarness()
+        try harness.write("0/clipboard", "before")
+        let cut: [UInt8] = [3, 0, 0, 0, 0, 0, 0]
+        let before = cut + [6] + Array("before".utf8)
+        var viewer = Viewer(harness)
+        #expect(Array(try viewer.begin().suffix(before.count)) == before)
+        var other = Viewer(harness, number: 2)
+        #expect(Array(try other.begin().suffix(before.count)) == before)
+        // Emptied first, as by a shell.
+        var context = harness.context()
+        try harness.scheme.open(
+            try harness.find("0/clipboard"), handle: 9, flags: OpenFlags.readWrite | OpenFlags.truncate, &context)
+        #expect(try viewer.take() == [])
+        try harness.write("0/clipboard", "hé €")
+        #expect(try viewer.take() == cut + [4, 0x68, 0xe9, 0x20, 0x3f])
+        #expect(try viewer.take() == [])
+        #expect(try other.take() == cut + [4, 0x68, 0xe9, 0x20, 0x3f])
+        // Not to the one whose text it is.
+        #expect(try viewer.say([6, 0, 0, 0, 0, 0, 0, 2, 0x6f, 0x6b]) == [])
+        #expect(try other.take() == cut + [2, 0x6f, 0x6b])
+        #expect(try other.take() == [])
     }
 
     @Test func passwords() throws {

@@ -7,6 +7,7 @@
 //   die-soon        exits with status 4 soon after it is up
 //   ignore-finish   doesn't end when told
 //   sleepy          doesn't read its messages
+//   accept-nobody   wants a caller of a socket that isn't held
 //   hostile         fills its reply memories with noise, forever
 // It keeps a descriptor named "diary" from incarnation to incarnation, and answers `get` with what it was given.
 import Glibc
@@ -47,6 +48,11 @@ enum FakeScheme {
             usleep(30_000)
             exit(4)
         }
+        var acceptCode: UInt64?
+        if behaviour == "accept-nobody" {
+            try socket.send(
+                ControlMessage(.accept, fields: [.init("listener", "nobody"), .init("name", "caller")]))
+        }
         if behaviour == "sleepy" { while true { pause() } }
         while true {
             guard let received = try socket.receive() else { continue }
@@ -56,8 +62,10 @@ enum FakeScheme {
             case .get:
                 answer.fields = configuration.message.fields
                 answer.fields.append(.init("incarnation", "\(configuration.message.number)"))
+                if let acceptCode { answer.fields.append(.init("accepted", "\(acceptCode)")) }
                 answer.fields.append(
                     .init("descriptors", configuration.message.descriptorNames.sorted().joined(separator: ",")))
+            case .held: acceptCode = message.number
             case .set:
                 switch message["crash"] {
                 case "exit"?: exit(6)

@@ -113,6 +113,34 @@ struct NetworkSecureTests {
         try system.end()
     }
 
+    /// What a write that doesn't wait has taken reaches the other side although nobody calls any more.
+    @Test func whatWasTakenIsSent() throws {
+        let peers = try SecurePeers()
+        let server = try peers.echo(end: "late")
+        let system = try MountedSystem.withNetwork(descriptors: try peers.certificates())
+        let file = unsafe Glibc.open(
+            "\(system.network)/tls/127.0.0.1:\(server.port)", O_RDWR | O_CLOEXEC | O_NONBLOCK)
+        try #require(file >= 0)
+        // An opening that doesn't wait leaves the handshake to whoever polls.
+        var entry = pollfd(fd: file, events: Int16(POLLOUT), revents: 0)
+        #expect(unsafe Glibc.poll(&entry, 1, -1) == 1)
+        let bytes = pattern(11, 300_007)
+        var (count, sum) = (0, 0)
+        while true {
+            let taken = unsafe write(file, bytes, bytes.count)
+            if taken < 0 {
+                #expect(Glibc.errno == EAGAIN)
+                break
+            }
+            count += taken
+            sum += bytes.prefix(taken).reduce(0) { $0 + Int($1) }
+        }
+        _ = try runScript("cd '\(peers.folder.path)' && echo \(count) > .count && mv .count count")
+        #expect(server.nextLine() == "received 0 \(sum)")
+        close(file)
+        try system.end()
+    }
+
     /// The keys die with the process: the stream ends with an error, and the next one works.
     @Test func sessionsEndWithTheServer() throws {
         let peers = try SecurePeers()

@@ -66,7 +66,7 @@ final class SecurePeers {
     }
 
     private static let program = """
-        import os, socket, ssl, sys, threading
+        import os, socket, ssl, sys, threading, time
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(sys.argv[1], sys.argv[2])
         listener = socket.create_server(("127.0.0.1", 0))
@@ -75,6 +75,13 @@ final class SecurePeers {
             try:
                 stream = context.wrap_socket(plain, server_side=True, suppress_ragged_eofs=False)
                 version = stream.version()
+                # Reads nothing until it is told how much there will be.
+                if sys.argv[3] == "late":
+                    while not os.path.exists("count"): time.sleep(0.01)
+                    rest, total = int(open("count").read()), 0
+                    while rest > 0 and (data := stream.recv(65536)):
+                        rest, total = rest - len(data), total + sum(data)
+                    print("received", rest, total, flush=True)
                 while data := stream.recv(65536):
                     stream.sendall(data)
                     # Cut off: the connection ends, the session doesn't.

@@ -145,6 +145,38 @@ extension ControlJSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral {
         #expect(fields?["incarnation"] == "2")
     }
 
+    /// Who looks for mounts removes sockets that nobody listens on: not those of a supervisor that is just starting.
+    @Test func startingControlSocketsAreLeftAlone() throws {
+        let folder = "/tmp/saltbridge-test-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+        _ = unsafe mkdir(folder, 0o700)
+        defer { _ = unsafe rmdir(folder) }
+        let isOver = Locked(false)
+        let looker = try spawnThread(name: "looker") {
+            while !isOver.withLock({ $0 }) { _ = ControlDirectory.sockets(in: folder) }
+        }
+        var lost = 0
+        for number in 0..<3000 {
+            let path = "\(folder)/\(number).sock"
+            let server = try ControlServer(path: path)
+            if unsafe access(path, F_OK) != 0 { lost += 1 }
+            server.close()
+        }
+        isOver.withLock { $0 = true }
+        looker.join()
+        #expect(lost == 0)
+    }
+
+    /// Who asks for a caller of a socket that isn't held hears so.
+    @Test func callersOfUnknownSocketsAreRefused() throws {
+        let system = try FakeSystem([FakeSystem.scheme("file", "accept-nobody")])
+        while true {
+            let fields = try system.ask(["command": "get", "scheme": "file"])["fields"]
+            guard let code = fields?["accepted"] else { continue }
+            #expect(code == .string("\(EBADF)"))
+            break
+        }
+    }
+
     @Test func schemeThatDiesAgainAndAgainGoesOffline() throws {
         let system = try FakeSystem([FakeSystem.scheme("file", "die-soon"), FakeSystem.scheme("other")]) {
             $0.policy.deathLimit = 6

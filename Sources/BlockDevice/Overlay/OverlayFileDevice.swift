@@ -303,13 +303,57 @@ public final class OverlayFileDevice: BlockDevice {
         }
     }
 
-    /// Gives up the contents of blocks that the overlay has; they keep their places. The base is left alone.
+    /// Blocks of the base that a call of `discard` can hide: each needs an entry, although its contents need nothing.
+    private static let discardLimit: UInt64 = 1 << 14
+
+    /// Gives up the contents of blocks that the overlay has; they keep their places. Blocks of the base get places with nothing in
+    /// them, as far as they aren't too many.
     public func discard(at offset: UInt64, byteCount length: UInt64) throws(BlockDeviceError) {
         try checkWritable()
         try checkRange(offset, length, .discard)
-        try forEachRun(offset, length) { position, count, place throws(BlockDeviceError) in
-            guard let place else { return }
-            try file.discard(at: Self.fileOffset(position, place), byteCount: count)
+        try growth.withLock { growth throws(BlockDeviceError) in
+            var hidden: UInt64 = 0
+            try forEachRun(offset, length) { _, count, place throws(BlockDeviceError) in
+                if place == nil { hidden += count / Self.blockBytes + 1 }
+            }
+            guard hidden <= Self.discardLimit else { throw .unsupported(.discard) }
+            try forEachRun(offset, length) { position, count, place throws(BlockDeviceError) in
+                if let place {
+                    try clear(Self.fileOffset(position, place), count)
+                } else {
+                    try hide(position, count, &growth)
+                }
+            }
+        }
+    }
+
+    private func clear(_ offset: UInt64, _ length: UInt64) throws(BlockDeviceError) {
+        do throws(BlockDeviceError) {
+            try file.discard(at: offset, byteCount: length)
+        } catch .unsupported {
+            try file.writeZeros(at: offset, byteCount: length)
+        }
+    }
+
+    /// Makes blocks zero that the base has had so far.
+    private func hide(_ start: UInt64, _ length: UInt64, _ growth: inout Growth) throws(BlockDeviceError) {
+        var position = start
+        let end = start + length
+        while position < end {
+            let block = position / Self.blockBytes
+            let blockEnd = min((block + 1) * Self.blockBytes, byteCount)
+            if position % Self.blockBytes != 0 || end < blockEnd || blockEnd % Self.blockBytes != 0 {
+                let count = Int(min(end, blockEnd) - position)
+                var zeros = BufferQueue([BufferSlice(AlignedBuffer(byteCount: OverlayFormat.blockBytes), 0..<count)])
+                try add(position, UInt64(count), &zeros, &growth)
+                position += UInt64(count)
+            } else {
+                let found = try places(Int((end - position) / Self.blockBytes), &growth)
+                let count = UInt64(found.count) * Self.blockBytes
+                try clear(OverlayFormat.offset(ofPlace: found.first), count)
+                publish(block, found.first, found.count, &growth)
+                position += count
+            }
         }
     }
 }

@@ -200,7 +200,14 @@ long clinux_route_dump(int type, void *buffer, size_t size) {
         while (used - place >= sizeof last) {
             memcpy(&last, (char *)buffer + place, sizeof last);
             if (last.nlmsg_flags & NLM_F_DUMP_INTR) { code = EAGAIN; }
-            if (last.nlmsg_type == NLMSG_ERROR) { code = EIO; }
+            if (last.nlmsg_type == NLMSG_ERROR) {
+                struct nlmsgerr report;
+                code = EIO;
+                if (used - place >= NLMSG_LENGTH(sizeof report)) {
+                    memcpy(&report, (char *)buffer + place + NLMSG_LENGTH(0), sizeof report);
+                    if (report.error < 0) { code = -report.error; }
+                }
+            }
             if (last.nlmsg_type == NLMSG_DONE) {
                 close(route);
                 if (code) { errno = code; }

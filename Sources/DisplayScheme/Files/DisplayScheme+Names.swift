@@ -133,9 +133,11 @@ extension DisplayCore {
     /// Gives a display another clipboard, no longer than there is room for.
     mutating func setClipboard(_ number: Int, _ bytes: [UInt8]) {
         guard var display = state.displays[number] else { return }
-        memory.setClipboard(number, place: display.clipboardPlace ^ 1, bytes)
-        display.clipboardPlace ^= 1
+        let changes = display.clipboardChanges &+ 1
+        memory.setClipboard(number, place: changes, bytes)
+        display.clipboardChanges = changes
         display.clipboardCount = bytes.count
         state.displays[number] = display
+        if viewerCount > 0 { onDamage() }
     }
 }

@@ -12,7 +12,7 @@ import Platform
 //     | two states of 1 MiB              |  count u32, bytes
 //     +----------------------------------+
 //     | two terminals for each display   |  count u32, bytes; which counts says textChanges
-//     | two clipboards for each display  |  which counts says clipboardPlace
+//     | two clipboards for each display  |  which counts says clipboardChanges
 //     | event records of each display    |  24 bytes each, room for twice as many as count: those that count stay
 //     | event records of each window     |
 //     | pictures that are being read     |  PNG
@@ -127,7 +127,7 @@ final class DisplayMemory: Sendable {
 
     /// The bytes of a display's clipboard.
     func clipboard(_ display: Int, _ state: DisplayState.Display) -> [UInt8] {
-        memory.array(clipboard(display, state.clipboardPlace), count: state.clipboardCount)
+        memory.array(clipboard(display, state.clipboardChanges), count: state.clipboardCount)
     }
 
     /// Writes the clipboard that doesn't count yet.

@@ -24,7 +24,8 @@ struct DisplayState: Equatable {
         var isControlHeld = false
         /// How often the terminal was changed, and in which of its two places it is.
         var textChanges: UInt32 = 0
-        var clipboardPlace: UInt32 = 0
+        /// How often the clipboard was changed, and in which of its two places it is.
+        var clipboardChanges: UInt32 = 0
         var clipboardCount = 0
         /// How often the pixels must have been made anew (a new size).
         var clearings: UInt32 = 0
@@ -162,7 +163,7 @@ extension DisplayState.Display {
         writer.put(typed)
         writer.put(isControlHeld)
         writer.put(textChanges)
-        writer.put(clipboardPlace)
+        writer.put(clipboardChanges)
         writer.put(clipboardCount)
         writer.put(clearings)
     }
@@ -180,7 +181,7 @@ extension DisplayState.Display {
         typed = reader.array()
         isControlHeld = reader.bool()
         textChanges = reader.uint32()
-        clipboardPlace = reader.uint32()
+        clipboardChanges = reader.uint32()
         clipboardCount = reader.int()
         clearings = reader.uint32()
         guard clipboardCount >= 0, clipboardCount <= DisplayMemory.clipboardBytes else { return nil }

@@ -40,6 +40,9 @@ struct StateReader {
         return value
     }
 
+    /// Whether nothing follows: what an older process wrote ends here.
+    var isAtEnd: Bool { position == bytes.count }
+
     mutating func uint64() -> UInt64 { number(8) }
 
     mutating func uint32() -> UInt32 { UInt32(truncatingIfNeeded: number(4)) }

@@ -120,7 +120,7 @@ enum ViewerPage {
         }
         function message(bytes) {
           if (bytes[0] === 0) then(3, head => rectangles(number16(head, 1)));
-          else if (bytes[0] === 3) then(7, head => then(number32(head, 3), () => then(1, message)));
+          else if (bytes[0] === 3) then(7, head => then(number32(head, 3), text => { copied(text); then(1, message); }));
           else then(1, message);
         }
         function rectangles(count) {
@@ -139,6 +139,18 @@ enum ViewerPage {
             });
           });
         }
+        // The clipboards: a browser gives its own only to a page that is in front, and from a paste.
+        function copied(bytes) {
+          canvas.dataset.clipboard = [...bytes].map(byte => String.fromCharCode(byte)).join("");
+          navigator.clipboard?.writeText(canvas.dataset.clipboard).catch(() => {});
+        }
+        addEventListener("paste", event => {
+          const text = [...event.clipboardData.getData("text")].map(letter => letter.codePointAt(0));
+          const head = [6, 0, 0, 0, ...[24, 16, 8, 0].map(shift => text.length >> shift & 255)];
+          socket.send(new Uint8Array([...head, ...text.map(code => code < 256 ? code : 63)]));
+          for (const press of [1, 0]) send(4, press, 0, 0, 0, 0, 0, 118);
+          event.preventDefault();
+        });
         const named = { Backspace: 0xff08, Tab: 0xff09, Enter: 0xff0d, Escape: 0xff1b, Home: 0xff50, ArrowLeft: 0xff51,
           ArrowUp: 0xff52, ArrowRight: 0xff53, ArrowDown: 0xff54, PageUp: 0xff55, PageDown: 0xff56, End: 0xff57,
           Insert: 0xff63, Delete: 0xffff, Shift: 0xffe1, Control: 0xffe3, Alt: 0xffe9, Meta: 0xffeb };
@@ -149,7 +161,8 @@ enum ViewerPage {
             const code = event.key.codePointAt(0);
             symbol = code < 256 ? code : 0x1000000 + code;
           }
-          if (!symbol) return;
+          // What is pasted comes first, then the key: see above.
+          if (!symbol || (event.ctrlKey || event.metaKey) && event.key === "v") return;
           send(4, event.type === "keydown" ? 1 : 0, 0, 0, symbol >>> 24, symbol >> 16 & 255, symbol >> 8 & 255, symbol & 255);
           event.preventDefault();
         }

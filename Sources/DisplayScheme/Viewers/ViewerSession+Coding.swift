@@ -32,6 +32,7 @@ extension ViewerSession {
             writer.put(UInt32(running.parts.count))
             for part in running.parts { part.encode(into: &writer) }
         }
+        writer.put(clipboardSeen)
     }
 
     /// Taken up from what was kept; nil if it makes no sense. What has changed meanwhile isn't known: everything may have.
@@ -72,6 +73,7 @@ extension ViewerSession {
             }
             running = Update(parts: parts, style: style)
         }
+        if !reader.isAtEnd { clipboardSeen = reader.uint32() }
         damage.sizeChanged()
     }
 }

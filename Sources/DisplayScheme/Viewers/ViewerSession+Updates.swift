@@ -12,6 +12,8 @@ extension ViewerSession {
         guard output.isEmpty, case .serving = phase else { return }
         if running?.parts.isEmpty ?? true {
             running = nil
+            putClipboard(scheme)
+            guard output.isEmpty else { return }
             beginUpdate(scheme)
         }
         while let style = running?.style, output.count < Self.stripePixels * 4, let part = nextPart() {
@@ -23,6 +25,20 @@ extension ViewerSession {
         }
     }
 
+    /// Tells the viewer of a clipboard that it doesn't know. Not of an empty one: that is the moment before a new text is written.
+    private mutating func putClipboard(_ scheme: DisplayScheme) {
+        guard let (changes, text) = scheme.clipboard(of: display, since: clipboardSeen) else { return }
+        clipboardSeen = changes
+        guard !text.isEmpty else { return }
+        // Latin-1 on the wire.
+        let bytes = String(decoding: text, as: UTF8.self).unicodeScalars.map {
+            UInt8(exactly: $0.value) ?? UInt8(ascii: "?")
+        }
+        output += [ServerMessage.cutText, 0, 0, 0]
+        put32(UInt32(clamping: bytes.count))
+        output += bytes
+    }
+
     private mutating func beginUpdate(_ scheme: DisplayScheme) {
         guard let request else { return }
         if damage.isResized || scheme.size(of: display) != size {
@@ -31,7 +47,7 @@ extension ViewerSession {
             damage.add(new.bounds)
             if takesSize, new != size {
                 size = new
-                output += [0, 0]
+                output += [ServerMessage.update, 0]
                 put16(1)
                 putRectangle(Rectangle(width: new.width, height: new.height), Self.sizeEncoding)
                 self.request = nil
@@ -52,7 +68,7 @@ extension ViewerSession {
             }
         }
         let count = parts.reduce(0) { $0 + ($1.height + Self.rows($1) - 1) / Self.rows($1) }
-        output += [0, 0]
+        output += [ServerMessage.update, 0]
         put16(count)
         running = Update(parts: parts, style: style)
     }
@@ -111,13 +127,22 @@ extension DisplayScheme {
         }
     }
 
-    /// Takes a viewer's clipboard.
-    func setClipboard(_ text: String, _ display: Int, _ effect: ViewerEffect) {
+    /// A display's clipboard and how often it was changed; nil if that is what is known.
+    func clipboard(of display: Int, since known: UInt32) -> (changes: UInt32, text: [UInt8])? {
+        core.withLock { core in
+            guard let state = core.state.displays[display], state.clipboardChanges != known else { return nil }
+            return (state.clipboardChanges, core.memory.clipboard(display, state))
+        }
+    }
+
+    /// Takes a viewer's clipboard. Returns how often it was changed then; nil if that was done already.
+    func setClipboard(_ text: String, _ display: Int, _ effect: ViewerEffect) -> UInt32? {
         change { core in
-            guard core.begin(effect) else { return }
+            guard core.begin(effect) else { return nil }
             core.setClipboard(display, Array(text.utf8.prefix(DisplayMemory.clipboardBytes)))
             core.deliver(InputEvent(.clipboardUpdate), toDisplay: display)
             _ = core.keep(nil)
+            return core.state.displays[display]?.clipboardChanges
         }
     }
 

@@ -5,6 +5,29 @@ struct ViewerFault: Error {
     let reason: String
 }
 
+/// The kinds of a viewer's messages.
+enum RemoteMessage: UInt8 {
+    case setPixelFormat = 0
+    case setEncodings = 2
+    case updateRequest = 3
+    case key = 4
+    case pointer = 5
+    case cutText = 6
+}
+
+/// The kinds of messages to a viewer.
+enum ServerMessage {
+    static let update: UInt8 = 0
+    static let cutText: UInt8 = 3
+}
+
+/// How a viewer proves who it is.
+enum RemoteSecurity {
+    static let none: UInt8 = 1
+    /// By a password (`RemotePassword`).
+    static let password: UInt8 = 2
+}
+
 /// What a viewer did, counted, so that it is done once although the process that did it died before it could write that down.
 struct ViewerEffect {
     let viewer: UInt64
@@ -53,6 +76,8 @@ struct ViewerSession {
     var size = PixelSize.standard
     var buttons: UInt8 = 0
     var effects: UInt64 = 0
+    /// The change of the clipboard that the viewer was told of last, or made.
+    var clipboardSeen: UInt32 = 0
 
     static let sizeEncoding: Int32 = -223
     private static let levelEncodings: ClosedRange<Int32> = -256 ... -247
@@ -131,7 +156,7 @@ struct ViewerSession {
             try offerSecurity()
         case .security:
             guard let choice = take(1) else { return false }
-            guard choice[0] == (hasPassword ? 2 : 1) else { throw ViewerFault(reason: "security \(choice[0])") }
+            guard choice[0] == security else { throw ViewerFault(reason: "security \(choice[0])") }
             try chosen()
         case .challenge(let challenge):
             guard let answer = take(16) else { return false }
@@ -154,13 +179,14 @@ struct ViewerSession {
         return true
     }
 
+    private var security: UInt8 { hasPassword ? RemoteSecurity.password : RemoteSecurity.none }
+
     private mutating func offerSecurity() throws(ViewerFault) {
-        let type: UInt8 = hasPassword ? 2 : 1
         if version == 3 {
-            put32(UInt32(type))
+            put32(UInt32(security))
             try chosen()
         } else {
-            output += [1, type]
+            output += [1, security]
             phase = .security
         }
     }
@@ -194,13 +220,13 @@ struct ViewerSession {
 
     private mutating func takeRequest(_ scheme: DisplayScheme) throws(ViewerFault) -> Bool {
         guard waiting > 0 else { return false }
-        let kind = byte(0)
+        guard let kind = RemoteMessage(rawValue: byte(0)) else { throw ViewerFault(reason: "message \(byte(0))") }
         switch kind {
-        case 0:
+        case .setPixelFormat:
             guard let bytes = take(20) else { return false }
             guard let wanted = RemotePixelFormat(bytes[4...]) else { throw ViewerFault(reason: "pixel format") }
             style.format = wanted
-        case 2:
+        case .setEncodings:
             guard waiting >= 4 else { return false }
             let count = number16(2)
             guard waiting >= 4 + 4 * count else { return false }
@@ -209,22 +235,22 @@ struct ViewerSession {
             style.encoding = encodings.lazy.compactMap { RectangleEncoding(rawValue: $0) }.first ?? .raw
             style.level = encodings.first { Self.levelEncodings.contains($0) }.map { Int($0 + 256) } ?? 1
             position += 4 + 4 * count
-        case 3:
+        case .updateRequest:
             guard waiting >= 10 else { return false }
             let rectangle = Rectangle(x: number16(2), y: number16(4), width: number16(6), height: number16(8))
             request = Request(rectangle: rectangle, isIncremental: byte(1) != 0)
             position += 10
-        case 4:
+        case .key:
             guard waiting >= 8 else { return false }
             let event = RemoteKeys.event(number32(4), isPressed: byte(1) != 0)
             position += 8
             if let event { scheme.take([event], display, nextEffect()) }
-        case 5:
+        case .pointer:
             guard waiting >= 6 else { return false }
             let (mask, x, y) = (byte(1), number16(2), number16(4))
             position += 6
             scheme.take(pointerEvents(mask, x, y), display, nextEffect())
-        case 6:
+        case .cutText:
             guard waiting >= 8 else { return false }
             let count = Int(number32(4))
             guard count <= Self.longestText else { throw ViewerFault(reason: "text of \(count) bytes") }
@@ -233,8 +259,8 @@ struct ViewerSession {
             let start = position + 8
             let text = String(String.UnicodeScalarView(input[start..<(start + count)].map { Unicode.Scalar($0) }))
             position += 8 + count
-            scheme.setClipboard(text, display, nextEffect())
-        default: throw ViewerFault(reason: "message \(kind)")
+            // It needn't be told of what it has said.
+            clipboardSeen = scheme.setClipboard(text, display, nextEffect()) ?? clipboardSeen
         }
         return true
     }

@@ -65,17 +65,9 @@ struct WebSocket {
 
     /// Whether a host is a numeric address or `localhost`, with a port or without.
     static func isPlain(_ text: String) -> Bool {
-        var host = Substring(text)
-        if let colon = text.lastIndex(of: ":"), text.last != "]" {
-            let port = text[text.index(after: colon)...]
-            guard !port.isEmpty, port.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return false }
-            host = text[..<colon]
-        }
-        if host.hasPrefix("["), host.hasSuffix("]") {
-            return SocketAddress(numeric: String(host.dropFirst().dropLast()), port: 0)?.isIPv6 == true
-        }
-        if host.lowercased() == "localhost" { return true }
-        return SocketAddress(numeric: String(host), port: 0)?.isIPv6 == false
+        guard let parts = try? HostAndPort(text) else { return false }
+        if parts.host.lowercased() == "localhost" { return true }
+        return SocketAddress(numeric: parts.host, port: 0)?.isIPv6 == parts.isBracketed
     }
 
     /// What the server says to a browser's key.

@@ -34,9 +34,12 @@ public enum ControlDirectory {
     public static func logPath(_ socketPath: String) -> String { "\(socketPath).log" }
 
     /// The sockets of all mounts of the caller. What nobody listens at any more is removed.
-    public static func sockets() -> [String] {
-        let names = ((try? SystemCall.directoryNames(path)) ?? []).filter { $0.hasSuffix(".sock") }.sorted()
+    public static func sockets() -> [String] { sockets(in: path) }
+
+    static func sockets(in path: String) -> [String] {
+        let names = ((try? SystemCall.directoryNames(path)) ?? []).sorted()
         return names.compactMap { name in
+            guard name.hasSuffix(ControlServer.suffix) else { return nil }
             let socket = "\(path)/\(name)"
             do throws(Errno) {
                 _ = try SystemCall.connect(toPath: socket)

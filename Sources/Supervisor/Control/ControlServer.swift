@@ -17,9 +17,9 @@ final class ControlConnection {
     func takeLines() -> [String]? {
         var lines: [String] = []
         while true {
-            guard let bytes = try? SystemCall.receiveSome(descriptor.rawValue) else {
-                return errno == EAGAIN ? lines : nil
-            }
+            let received: [UInt8]?
+            do throws(Errno) { received = try SystemCall.receiveSome(descriptor.rawValue) } catch { return nil }
+            guard let bytes = received else { return lines }
             if bytes.isEmpty { return lines.isEmpty ? nil : lines }
             incoming += bytes
             while let end = incoming.firstIndex(of: 0x0A) {
@@ -64,6 +64,9 @@ final class ControlConnection {
 
 /// The control socket of a mount.
 final class ControlServer {
+    /// What the names of control sockets end in.
+    static let suffix = ".sock"
+
     let path: String
     let descriptor: SharedDescriptor
     var connections: [UInt32: ControlConnection] = [:]
@@ -71,12 +74,16 @@ final class ControlServer {
 
     init(path: String) throws(SupervisorError) {
         self.path = path
+        // Under another name until it listens: who looks for mounts takes a socket that refuses connections for a dead one's, and removes
+        // it. Either name may be a leftover of a supervisor that had our process number.
+        let early = (path.hasSuffix(Self.suffix) ? String(path.dropLast(Self.suffix.count)) : path) + ".new"
         do throws(Errno) {
-            // A leftover of a supervisor that had our process number.
-            _ = unsafe unlink(path)
-            descriptor = try SystemCall.listen(atPath: path)
-            _ = unsafe chmod(path, 0o600)
+            _ = unsafe unlink(early)
+            descriptor = try SystemCall.listen(atPath: early)
+            _ = unsafe chmod(early, 0o600)
+            try SystemCall.retrying { unsafe rename(early, path) }
         } catch {
+            _ = unsafe unlink(early)
             throw .controlSocket(path, error)
         }
     }

@@ -148,11 +148,11 @@ extension Supervisor {
 
     /// Takes the next caller of a listening socket and holds it at once.
     private func accept(_ member: Member, _ message: ControlMessage) {
-        guard let listener = message["listener"], let name = message["name"],
-            let socket = member.held.first(where: { $0.name == listener })?.descriptor
-        else { return }
+        let listener = message["listener"] ?? ""
         var answer = ControlMessage(.held, fields: [.init("listener", listener)])
         do throws(Errno) {
+            guard let name = message["name"], let socket = member.held.first(where: { $0.name == listener })?.descriptor
+            else { throw .badFileDescriptor }
             guard member.held.count < heldLimit(member) else { throw .tooManyOpenFiles }
             guard let caller = try SystemCall.acceptInternet(socket.rawValue) else { throw .wouldBlock }
             member.held.append((name, caller))

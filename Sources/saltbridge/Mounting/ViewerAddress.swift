@@ -23,21 +23,10 @@ struct ViewerAddress: Equatable {
             place = .path(text)
             return
         }
-        guard let colon = text.lastIndex(of: ":") else { return nil }
-        let digits = text[text.index(after: colon)...]
-        var host = text[..<colon]
-        guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = UInt16(digits),
-            port > 0
-        else { return nil }
-        if host.hasPrefix("["), host.hasSuffix("]") {
-            host = host.dropFirst().dropLast()
-            guard host.contains(":") else { return nil }
-        } else {
-            guard !host.contains(":") else { return nil }
-        }
+        guard let parts = try? HostAndPort(text), let port = parts.port, port > 0 else { return nil }
         // Numbers only: neither a scope, which may be any text, nor blanks.
-        guard host.utf8.allSatisfy({ Self.isAddressByte($0) }),
-            let address = SocketAddress(numeric: String(host), port: port)
+        guard parts.host.utf8.allSatisfy({ Self.isAddressByte($0) }),
+            let address = SocketAddress(numeric: parts.host, port: port)
         else { return nil }
         place = .internet(address)
     }

@@ -13,6 +13,7 @@ struct BugReport {
     /// Asks the machine and all mounts of the caller.
     static func collect() -> BugReport {
         var report = BugReport()
+        var texts: [(name: String, text: String)] = []
         var redaction = Redaction()
         let mounts = RunningMount.all()
         for (index, mount) in mounts.enumerated() {
@@ -22,11 +23,8 @@ struct BugReport {
                 redaction.add(file.string, as: "file-\(index + 1).\(number + 1)")
             }
         }
-        for (index, mountpoint) in HostChecks.deadMountpoints.enumerated() {
-            redaction.add(mountpoint, as: "dead-\(index + 1)")
-        }
         redaction.addPerson()
-        func add(_ name: String, _ text: String) { report.files.append((name, redaction.apply(text))) }
+        func add(_ name: String, _ text: String) { texts.append((name, text)) }
         add("version.txt", "saltbridge \(Saltbridge.configuration.version)\n")
         add("system.txt", system)
         add("doctor.json", JSONValue.array(HostChecks.run().map(\.json)).text + "\n")
@@ -41,6 +39,11 @@ struct BugReport {
             }
             add("\(folder)/log.txt", log(mount))
         }
+        // When all is collected: what has died meanwhile is named in it, too.
+        for (index, mountpoint) in HostChecks.deadMountpoints.enumerated() {
+            redaction.add(mountpoint, as: "dead-\(index + 1)")
+        }
+        report.files = texts.map { ($0.name, redaction.apply($0.text)) }
         return report
     }
 

@@ -40,12 +40,6 @@ static inline int clinux_block_device_size(int descriptor, uint64_t *bytes) {
     return ioctl(descriptor, BLKGETSIZE64, bytes);
 }
 
-// Throws away a range of a block device, both in bytes.
-static inline int clinux_block_device_discard(int descriptor, uint64_t offset, uint64_t length) {
-    uint64_t range[2] = {offset, length};
-    return ioctl(descriptor, BLKDISCARD, range);
-}
-
 static inline int clinux_punch_hole(int descriptor, off_t offset, off_t length) {
     return (int)syscall(SYS_fallocate, descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
 }
