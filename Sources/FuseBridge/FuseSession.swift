@@ -57,7 +57,7 @@ public final class FuseSession: @unchecked Sendable {
     /// - Parameters:
     ///   - descriptor: stays the caller's; must outlive the session.
     ///   - state: memory that outlives this process: with it a later session can take over the mount.
-    /// - Throws: EINVAL if libfuse refuses.
+    /// - Throws: EINVAL if libfuse refuses; EMFILE.
     public init(
         descriptor: Int32, backend: any FuseBackend, options: Options = Options(), state: FuseSessionState? = nil
     ) throws(Errno) {
@@ -87,8 +87,14 @@ public final class FuseSession: @unchecked Sendable {
         unsafe hooks.writev = { descriptor, vector, count, context in
             unsafe writeHook(descriptor, vector, count, context)
         }
-        let code = unsafe fuse_session_custom_io(session, &hooks, descriptor)
-        guard code == 0 else { throw Errno(rawValue: abs(code)) }
+        // libfuse closes what it is given when the session ends: by then the number of the caller's may be another file's.
+        let own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+        guard own >= 0 else { throw Errno(rawValue: errno) }
+        let code = unsafe fuse_session_custom_io(session, &hooks, own)
+        guard code == 0 else {
+            close(own)
+            throw Errno(rawValue: abs(code))
+        }
     }
 
     deinit {
