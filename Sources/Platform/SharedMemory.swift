@@ -190,9 +190,10 @@ public final class SharedMapping: @unchecked Sendable {
         _ = unsafe clinux_futex_wait(word32(offset), expected, limit)
     }
 
-    /// Wakes up to `count` sleepers of the word, in any process.
-    public func futexWake(_ offset: Int, count: Int32 = 1) {
-        _ = unsafe clinux_futex_wake(word32(offset), count)
+    /// Wakes up to `count` sleepers of the word, in any process; returns how many there were.
+    @discardableResult
+    public func futexWake(_ offset: Int, count: Int32 = 1) -> Int {
+        max(0, Int(unsafe clinux_futex_wake(word32(offset), count)))
     }
 
     // MARK: Bytes

@@ -19,8 +19,10 @@ import SchemeProtocol
 // - B before 4: the sleeper sees the entry itself. A ring that comes after is spurious.
 // - 4 before B: then 2 is visible at D (the fences on both sides): F happens.
 // - F before 5: the futex compares tail with head in the kernel, sees the difference and doesn't sleep.
+// - F before 5, for an entry that the sleeper had taken before 2 (the ringer was slow between B and C): there is no difference, and it
+//   sleeps. F woke nobody, so this sleep isn't noted as rung, and the next entry rings again.
 // - Several entries while the sleeper wakes up (between F and 6): the state still says asleep with the same count; E stops all
-//   but the first ring. The first suffices: it came after a change of tail, so sleep number `count` ends for certain.
+//   but the first ring that woke it: sleep number `count` ends for certain.
 // - Entries without a ring, then `ringAgain`: the tail has changed before, so the sleeper sees it (4, 5) or is woken. If it has taken
 //   them by itself, and is going to sleep again when `ringAgain` comes, that wakes nobody; as it isn't noted, the next ring does.
 // - The sleeper's time limit passes between D and F: F wakes nobody, or the next sleep for nothing.
@@ -102,23 +104,23 @@ struct Ringer {
         self.bell = bell
     }
 
-    /// Wakes the peer if it sleeps and wasn't woken from this sleep yet. To be called after a change of the tail, and only then: the
-    /// note that this sleep was rung stops all further rings of it.
+    /// Wakes the peer if it sleeps and wasn't woken from this sleep yet.
     mutating func ring() {
         SharedMapping.fence()
         let state = peer.load32(stateOffset)
         guard state & 3 != SleepState.awake.rawValue, state != lastRung else { return }
-        lastRung = state
         rings &+= 1
-        wake(state)
+        if wake(state) { lastRung = state }
     }
 
-    private func wake(_ state: UInt32) {
+    /// Whether the peer is certain to end this sleep by it.
+    @discardableResult
+    private func wake(_ state: UInt32) -> Bool {
         if state & 3 == SleepState.onEvent.rawValue, let bell {
             SystemCall.signalEvent(bell.rawValue)
-        } else {
-            own.futexWake(tailOffset)
+            return true
         }
+        return own.futexWake(tailOffset) > 0
     }
 
     /// Wakes the peer if it sleeps, although nothing new is there since the last `ring`: for entries that were put in without one.

@@ -78,6 +78,16 @@ struct FuseMountTests {
         }
     }
 
+    @Test func aSessionLeavesTheCallersDescriptorOpen() throws {
+        let mount = try TestMount()
+        for _ in 0..<2 {
+            var options = FuseSession.Options()
+            options.locksMemory = false
+            _ = try FuseSession(descriptor: mount.descriptor, backend: MemoryTree(), options: options)
+        }
+        #expect(fcntl(mount.descriptor, F_GETFD) == FD_CLOEXEC)
+    }
+
     @Test func anotherSessionTakesOver() throws {
         let memory = AlignedBuffer(byteCount: FuseSessionState.byteCount)
         let state = try #require(sessionState(in: memory))

@@ -32,6 +32,21 @@ import Testing
         #expect(channel.fill.rings == before + 1)
     }
 
+    /// A client that was slow between its entry and its ring may ring a server that has taken the entry and is about to sleep. That wakes
+    /// nobody, and must not keep the next entry from ringing: the server would sleep for ever.
+    @Test func aRingThatWokeNobodyTakesNoOther() throws {
+        let channel = try ChannelClient(.small, name: "test")
+        let memory = try SharedMapping(
+            channel.replyDescriptor.rawValue, byteCount: channel.layout.replyMemoryBytes, writable: true)
+        memory.store32(ChannelLayout.serverStateOffset, 5 << 2 | SleepState.onFutex.rawValue)
+        let before = channel.fill.rings
+        for _ in 0..<2 {
+            let slot = try #require(channel.reserve())
+            channel.submit(slot, SubmissionEntry(.ping))
+        }
+        #expect(channel.fill.rings == before + 2)
+    }
+
     @Test func aServerIsWokenForWhatWasSubmittedQuietly() throws {
         let channel = try ChannelClient(.small, name: "test")
         let server = try ServerThread(channel, OffsetScheme())

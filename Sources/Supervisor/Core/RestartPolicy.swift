@@ -6,8 +6,8 @@
 /// Good service is short: it is there to tell a process that dies of what it is given first from one that dies now and then.
 /// A start takes a few milliseconds of a processor, so that one that follows a tenth of a second of service costs little, and
 /// applications that wait gain nothing by a wait on top. But it must not go on like that for ever, as it would with a process that
-/// outgrows its memory again and again: each death that nobody ordered is a debt, which time pays off. Who has too much of it
-/// must serve for long until its service is good.
+/// outgrows its memory again and again: each death that nobody ordered is a debt, which service pays off. Who has too much of
+/// it must serve for long until its service is good.
 public struct RestartPolicy: Sendable, Equatable {
     /// The first wait, in nanoseconds.
     public var firstDelay: UInt64 = 5_000_000
@@ -21,7 +21,7 @@ public struct RestartPolicy: Sendable, Equatable {
     public var failedStartLimit = 6
     /// Serving so long, in nanoseconds, counts as good service.
     public var stableAfter: UInt64 = 100_000_000
-    /// How much time pays off a death that nobody ordered, in nanoseconds: one per such time is answered at once for ever.
+    /// How much service pays off a death that nobody ordered, in nanoseconds: one per such time is answered at once for ever.
     public var debtPerDeath: UInt64 = 1_000_000_000
     /// With more debt than this, in nanoseconds, service is good only after `stableInDebtAfter`.
     public var debtLimit: UInt64 = 300_000_000_000
@@ -75,7 +75,10 @@ public struct RestartPolicy: Sendable, Equatable {
             quickDeaths += 1
             if quickDeaths >= policy.deathLimit { return .offline }
             if quickDeaths <= policy.freeDeaths { return .restart(at: now) }
-            return .restart(at: now &+ policy.delay(after: quickDeaths - policy.freeDeaths))
+            let delay = policy.delay(after: quickDeaths - policy.freeDeaths)
+            // Only service pays: else the waits would forgive what they are for.
+            paidAt &+= delay
+            return .restart(at: now &+ delay)
         }
     }
 
