@@ -34,6 +34,7 @@ public final class FileScheme: NodeScheme {
     ) throws(FileSystemError) {
         var options = options
         options.keepsUnnamed = true
+        options.tellsBirthsApart = true
         options.lastHeader = note?.place
         let gate = ChangeGate()
         if let host { options.beforeDurable = { sequence in host.waitUntilPosted(gate.lastToTell(of: sequence)) } }

@@ -80,6 +80,8 @@ struct EngineState: Sendable {
     var sequence: UInt64
     /// The newest sequence number that is on disk.
     var durableSequence: UInt64
+    /// `OpenOptions.tellsBirthsApart`.
+    var tellsBirthsApart = false
     /// From where on a number for a new node is looked for.
     var nextNode: UInt32 = 0
     /// Counts everything that makes a commit necessary.

@@ -63,6 +63,7 @@ public final class FileSystem: Sendable {
             records: RecordCache(maximumCleanBytes: options.cacheBytes / 2, pool: pool),
             root: found.header.tree, blockCount: found.header.blockCount, isReadOnly: isReadOnly,
             generation: generation, durableGeneration: generation, sequence: sequence, durableSequence: sequence)
+        initial.tellsBirthsApart = options.tellsBirthsApart
         initial.nextNode = found.header.headerExtension?.nextNode ?? 0
         do {
             try AllocationLog.replay(found.header, source, into: &initial)

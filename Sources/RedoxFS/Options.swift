@@ -81,6 +81,9 @@ public struct OpenOptions: Sendable {
     public var mountID = Bytes16()
     /// Leave nodes alone that lost their last name while they were open, until `FileSystem.releaseUnnamed`: somebody has them open still.
     public var keepsUnnamed = false
+    /// Creation times differ in their last digits, by less than two milliseconds, so that no two nodes have number and
+    /// `Attributes.inodeGeneration` in common: for clients that keep nodes in mind. Without it they are what the caller says.
+    public var tellsBirthsApart = false
     /// Called before anything up to a sequence number becomes durable, on the thread that writes; nothing is locked. Whoever must tell
     /// others of these changes first waits here until it has.
     public var beforeDurable: (@Sendable (UInt64) -> Void)?

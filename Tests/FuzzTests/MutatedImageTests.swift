@@ -67,7 +67,7 @@ import Testing
 
     /// An allocation log that calls the tree's top block free, and has no other single block: a commit may not take the place
     /// of what it is about to move. It says so, and what is there stays.
-    @Test(arguments: [GoldenImage.smallTree, .reserved, .archived])
+    @Test(arguments: [GoldenImage.archived])
     func logThatCallsTheTreeFree(image: GoldenImage) throws {
         let base = try image.device(isWritable: false)
         var surgeon = try #require(try ImageSurgeon(base))

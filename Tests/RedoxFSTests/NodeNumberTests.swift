@@ -9,7 +9,13 @@ import Testing
     private func make(_ megabytes: Int) throws -> (MemoryDevice, FileSystem) {
         let device = MemoryDevice(byteCount: megabytes << 20)
         try FileSystem.format(device, FormatOptions(uuid: Bytes16(low: 1, high: 2), time: Timespec(seconds: 1)))
-        return (device, try FileSystem(opening: device))
+        return (device, try FileSystem(opening: device, options: options))
+    }
+
+    private var options: OpenOptions {
+        var options = OpenOptions()
+        options.tellsBirthsApart = true
+        return options
     }
 
     /// All of it in one moment of the client's clock.
@@ -67,7 +73,7 @@ import Testing
             }
         }
         let first = try goOn(system)
-        let again = try goOn(try FileSystem(opening: copy))
+        let again = try goOn(try FileSystem(opening: copy, options: options))
         #expect(first.map(\.node) == again.map(\.node))
         #expect(first.map(\.inodeGeneration) == again.map(\.inodeGeneration))
     }

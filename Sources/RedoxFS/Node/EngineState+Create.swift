@@ -121,6 +121,7 @@ extension EngineState {
     /// A time of creation that no earlier node of the number has: clients tell the two apart by it (`Attributes.inodeGeneration`),
     /// and their clock may stand still for milliseconds. So the last digits count the changes; a repetition gives the same ones.
     private func birth(_ time: Timespec) -> Timespec {
+        guard tellsBirthsApart else { return time }
         let millisecond: UInt32 = 1_000_000
         // The one before, as nothing is born in the future.
         let start = time.nanoseconds / millisecond * millisecond
