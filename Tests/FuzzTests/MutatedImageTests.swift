@@ -67,7 +67,7 @@ import Testing
 
     /// An allocation log that calls the tree's top block free, and has no other single block: a commit may not take the place
     /// of what it is about to move. It says so, and what is there stays.
-    @Test(arguments: [GoldenImage.archived])
+    @Test(arguments: [GoldenImage.smallTree, .reserved, .archived])
     func logThatCallsTheTreeFree(image: GoldenImage) throws {
         let base = try image.device(isWritable: false)
         var surgeon = try #require(try ImageSurgeon(base))
@@ -93,6 +93,14 @@ import Testing
         let system = try FileSystem(opening: device)
         var context = RequestContext(time: Timespec(seconds: 1_800_000_000))
         _ = try system.create(.root, "new", kind: .file, mode: 0o644, &context)
+        guard image == .archived else {
+            // Here what was freed lately is used last, and the place is among it: the commit takes others and destroys nothing. That the
+            // log frees the place a second time is all that is wrong.
+            try system.commit()
+            let report = try FileSystemCheck.check(device)
+            #expect(report.counts.keys.filter { $0.severity == .corruption } == [.logFreesFree])
+            return
+        }
         let failure = #expect(throws: FileSystemError.self) { try system.commit() }
         guard case .corrupt(_, top)? = failure else {
             Issue.record("\(String(describing: failure))")
