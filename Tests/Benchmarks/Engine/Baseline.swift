@@ -24,14 +24,14 @@ struct Baseline {
         }
     }
 
-    /// Writing the bytes to the place beside the file system, and flushing.
+    /// Writing the bytes to the place beside the file system, over and over if they are more than fit, and flushing.
     static func plainWriting(_ bytes: [UInt8], total: Int, piece: Int = 1 << 20, _ place: Place) -> Baseline {
         let buffer = AlignedBuffer(byteCount: piece)
         return Baseline(name: "plain writing") {
             for offset in stride(from: 0, to: total, by: piece) {
                 let start = offset % bytes.count
                 buffer.copyBytes(from: bytes.rawBytes.extracting(start..<start + piece), at: 0)
-                try place.beside.write(at: UInt64(offset), [BufferSlice(buffer)])
+                try place.beside.write(at: UInt64(offset) % place.beside.byteCount, [BufferSlice(buffer)])
             }
             try place.beside.flush()
         }

@@ -8,7 +8,7 @@ import Platform
 
 /// What is run.
 @main enum EngineBenchmark {
-    static func main() throws {
+    static func main() {
         let arguments = CommandLine.arguments.dropFirst()
         let path = arguments.first ?? "memory"
         let known = ["write", "read", "text", "random", "commits", "check", "names", "million", "fragmented"]
@@ -19,6 +19,18 @@ import Platform
         }
         let parts = Set(wanted.isEmpty ? known : Array(wanted))
         let isNew = unsafe path != "memory" && access(path, F_OK) != 0
+        do {
+            try run(path, parts)
+        } catch {
+            let line = "bench-engine: \(path): \(error)\n"
+            _ = unsafe write(STDERR_FILENO, line, line.utf8.count)
+            if isNew { _ = unsafe unlink(path) }
+            exit(1)
+        }
+        if isNew { _ = unsafe unlink(path) }
+    }
+
+    private static func run(_ path: String, _ parts: Set<String>) throws {
         let place = try Place(path)
         print("device: \(path), processors: \(Processors.count)")
         if !parts.isDisjoint(with: ["write", "read", "text", "random", "commits", "check"]) {
@@ -28,6 +40,5 @@ import Platform
         if parts.contains("million") { try MillionBenchmark(place: place).run() }
         if parts.contains("fragmented") { try FragmentedBenchmark(place: place).run() }
         Report.line("peak memory", "\(Report.peakMemory() - place.residentMemory) MiB", "without the device")
-        if isNew { _ = unsafe unlink(path) }
     }
 }
