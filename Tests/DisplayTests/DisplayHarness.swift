@@ -48,6 +48,11 @@ final class DisplayHarness {
         return node
     }
 
+    func size(_ node: UInt64) throws -> UInt64 {
+        var context = context()
+        return try scheme.attributes(node, handle: 0, &context).size
+    }
+
     @discardableResult
     func open(_ path: String, handle: UInt64) throws -> UInt64 {
         let node = try find(path)

@@ -53,6 +53,25 @@ struct DisplaySchemeTests {
         #expect(try harness.picture().pixels == picture.pixels)
     }
 
+    /// The kernel keeps the size that it knows a file with: with another size the pixels are another file. Who has the old one open
+    /// goes on with the same pixels.
+    @Test func pixelsOfAnotherSizeAreAnotherFile() throws {
+        let harness = try DisplayHarness()
+        let old = try harness.open("0/fb", handle: 1)
+        #expect(try harness.size(old) == 64 * 48 * 4)
+        try harness.write("0/size", "32x16")
+        let new = try harness.find("0/fb")
+        #expect(new != old)
+        #expect(try harness.size(new) == 32 * 16 * 4)
+        let pixels = testPixels(32 * 16, seed: 9)
+        try harness.write(old, bytes(pixels))
+        #expect(try harness.picture().pixels == pixels)
+        try harness.restart(adopting: [(old, 1)])
+        #expect(try harness.read(old, 4) == Array(bytes(pixels)[..<4]))
+        try harness.write("0/size", "64x48")
+        #expect(try harness.find("0/fb") == old)
+    }
+
     @Test func terminalSurvivesInTheMiddleOfASequence() throws {
         let harness = try DisplayHarness(size: "160x32")
         try harness.write("0/text", "a\u{1b}[3")

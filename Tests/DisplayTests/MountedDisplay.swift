@@ -69,6 +69,12 @@ final class MountedDisplay {
         try SystemCall.write(text: text, to: file.rawValue)
     }
 
+    func size(_ path: String) throws -> Int {
+        var status = stat()
+        guard unsafe stat("\(root)/\(path)", &status) == 0 else { throw Errno(rawValue: errno) }
+        return Int(status.st_size)
+    }
+
     func contents(_ path: String) throws -> [UInt8] {
         let file = try open(path, O_RDONLY)
         return try SystemCall.readToEnd(file.rawValue, limit: 1 << 24)

@@ -35,6 +35,13 @@ struct MountedDisplayTests {
         // What others write is seen in the mapping, a little later too.
         try display.write("0/text", "\u{1b}[H\u{1b}[41m ")
         #expect(try display.comesTrue { unsafe words[0] == TerminalPalette.colors[1] })
+        // The next server knows of the mapping, too.
+        try display.kill()
+        unsafe words[54321] = 0xff07_0809
+        try display.write("0/damage", "0 0 320 200\n")
+        #expect(try display.comesTrue { try display.picture()[54321] == 0xff07_0809 })
+        try display.write("0/text", "\u{1b}[H\u{1b}[42m ")
+        #expect(try display.comesTrue { unsafe words[0] == TerminalPalette.colors[2] })
     }
 
     @Test func readersWaitForInputAcrossADeath() throws {
@@ -64,7 +71,9 @@ struct MountedDisplayTests {
     @Test func windowsAndDisplays() throws {
         let display = try MountedDisplay()
         #expect(unsafe mkdir("\(display.root)/1", 0o700) == 0)
+        #expect(try display.size("1/fb") == 320 * 200 * 4)
         try display.write("1/size", "64x32")
+        #expect(try display.size("1/fb") == 64 * 32 * 4)
         #expect(try display.picture(1).count == 64 * 32)
         #expect(unsafe rmdir("\(display.root)/1") == 0)
         let window = try display.open("window/l/10/20/16/16/one")

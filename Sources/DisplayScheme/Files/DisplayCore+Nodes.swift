@@ -10,6 +10,10 @@ extension DisplayCore {
             guard let display = state.displays[index], display.generation & 0xfff_ffff == generation else {
                 throw .staleNFSFileHandle
             }
+        case .frame(let index, let generation, _):
+            guard let display = state.displays[index], display.generation & 0xfff == generation else {
+                throw .staleNFSFileHandle
+            }
         case .window(let id):
             guard window(id) != nil || requests[id] != nil else { throw .staleNFSFileHandle }
         case .windowPixels(let id): guard window(id) != nil else { throw .staleNFSFileHandle }
@@ -36,12 +40,19 @@ extension DisplayCore {
         case .windowFolder: return try lookup(path: [], text)
         case .pathFolder: return try lookup(path: paths[parent] ?? [], text)
         case .display(let number, let generation, nil):
-            guard let file = DisplayFile.allCases.first(where: { $0.name == text }) else {
-                throw .noSuchFileOrDirectory
-            }
-            return .display(number, generation: generation, file)
+            guard let file = DisplayFile.allCases.first(where: { $0.name == text }),
+                let size = state.displays[number]?.size
+            else { throw .noSuchFileOrDirectory }
+            return Self.node(of: file, number, generation, size)
         default: throw .notDirectory
         }
+    }
+
+    /// The node of a display's file.
+    static func node(of file: DisplayFile, _ number: Int, _ generation: UInt32, _ size: PixelSize) -> DisplayNode {
+        file == .frame
+            ? .frame(number, generation: generation & 0xfff, size)
+            : .display(number, generation: generation & 0xfff_ffff, file)
     }
 
     /// The number that a name stands for: a digit, as there are few displays.
@@ -92,6 +103,11 @@ extension DisplayCore {
             return NodeAttributes(
                 node: node.number, mode: ModeBits.regular | file.permissions & display.mode,
                 size: size(file, number, display), uid: display.uid, gid: display.gid)
+        case .frame(let number, _, let size):
+            guard let display = state.displays[number] else { throw .staleNFSFileHandle }
+            return NodeAttributes(
+                node: node.number, mode: ModeBits.regular | DisplayFile.frame.permissions & display.mode,
+                size: UInt64(size.byteCount), uid: display.uid, gid: display.gid)
         case .window(let id), .windowPixels(let id):
             if let index = window(id) {
                 let window = state.windows[index]
@@ -108,7 +124,6 @@ extension DisplayCore {
 
     private func size(_ file: DisplayFile, _ number: Int, _ display: DisplayState.Display) -> UInt64 {
         switch file {
-        case .frame: UInt64(display.size.byteCount)
         case .clipboard: UInt64(display.clipboardCount)
         case .info, .size, .cursor: UInt64(text(file, number).utf8.count)
         default: 0

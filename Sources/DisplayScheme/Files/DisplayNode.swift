@@ -36,11 +36,15 @@ enum DisplayFile: UInt64, CaseIterable {
 ///                    1: a display's folder (file 0) or file: generation << 16 | number << 8 | file
 ///                    2: a window by its path; 3: its pixels in `windows`
 ///                    4: a folder on the way to a window, by a hash of its path
+///                    5: a display's pixels: number << 40 | generation << 28 | width << 14 | height. The kernel keeps the size that
+///                       it knows a file with, so that with another size the pixels are another file
 enum DisplayNode: Equatable {
     case root
     case windowFolder
     case windowList
+    /// A display's folder, or any of its files but the pixels.
     case display(Int, generation: UInt32, DisplayFile?)
+    case frame(Int, generation: UInt32, PixelSize)
     case window(UInt32)
     case windowPixels(UInt32)
     case pathFolder(UInt64)
@@ -56,6 +60,9 @@ enum DisplayNode: Equatable {
         case .windowList: 3
         case .display(let number, let generation, let file):
             1 << Self.kindShift | UInt64(generation & 0xfff_ffff) << 16 | UInt64(number) << 8 | (file?.rawValue ?? 0)
+        case .frame(let number, let generation, let size):
+            5 << Self.kindShift | UInt64(number) << 40 | UInt64(generation & 0xfff) << 28 | UInt64(size.width) << 14
+                | UInt64(size.height)
         case .window(let id): 2 << Self.kindShift | UInt64(id)
         case .windowPixels(let id): 3 << Self.kindShift | UInt64(id)
         case .pathFolder(let hash): 4 << Self.kindShift | hash & Self.hashMask
@@ -78,7 +85,7 @@ enum DisplayNode: Equatable {
             guard display < DisplayMemory.displayCount else { return nil }
             if low & 0xff == 0 {
                 self = .display(display, generation: UInt32(low >> 16), nil)
-            } else if let file = DisplayFile(rawValue: low & 0xff) {
+            } else if let file = DisplayFile(rawValue: low & 0xff), file != .frame {
                 self = .display(display, generation: UInt32(low >> 16), file)
             } else {
                 return nil
@@ -87,7 +94,22 @@ enum DisplayNode: Equatable {
             guard let id = UInt32(exactly: low) else { return nil }
             self = number >> Self.kindShift == 2 ? .window(id) : .windowPixels(id)
         case 4: self = .pathFolder(low)
+        case 5:
+            let display = Int(low >> 40)
+            guard display < DisplayMemory.displayCount,
+                let size = PixelSize(width: Int(low >> 14 & 0x3fff), height: Int(low & 0x3fff))
+            else { return nil }
+            self = .frame(display, generation: UInt32(low >> 28 & 0xfff), size)
         default: return nil
+        }
+    }
+
+    /// The display whose folder or file this is, and which file.
+    var display: (number: Int, file: DisplayFile?)? {
+        switch self {
+        case .display(let number, _, let file): (number, file)
+        case .frame(let number, _, _): (number, .frame)
+        default: nil
         }
     }
 

@@ -29,6 +29,11 @@ extension DisplayScheme {
         let key = HandleKey(channel: context.channel, handle: handle)
         context.opened = try core.withLock { core throws(Errno) in
             let found = try core.node(node)
+            // The kernel may have kept pages of it, which the last incarnation knew.
+            switch found {
+            case .frame, .window, .windowPixels: core.mappedNodes.insert(node)
+            default: break
+            }
             return core.register(key, found, flags)
         }
     }

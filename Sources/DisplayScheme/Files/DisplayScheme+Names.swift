@@ -25,7 +25,7 @@ extension DisplayScheme {
     ) throws(Errno) -> NodeAttributes {
         try change(&context) { core throws(Errno) in
             let found = try core.node(node)
-            guard case .display(let number, _, let file) = found else { return try core.attributes(found) }
+            guard let (number, file) = found.display else { return try core.attributes(found) }
             if file == .clipboard, let size = changes.size {
                 try core.setClipboard(number, count: size)
             }
@@ -113,7 +113,8 @@ extension DisplayCore {
         case .windowList: nodes = state.windows.map { ("\($0.id)", .windowPixels($0.id)) }
         case .windowFolder, .pathFolder: break
         case .display(let number, let generation, nil):
-            nodes = DisplayFile.allCases.map { ($0.name, .display(number, generation: generation, $0)) }
+            guard let size = state.displays[number]?.size else { throw .staleNFSFileHandle }
+            nodes = DisplayFile.allCases.map { ($0.name, Self.node(of: $0, number, generation, size)) }
         default: throw .notDirectory
         }
         var entries: [(String, NodeAttributes)] = []

@@ -22,7 +22,9 @@ extension DisplayScheme {
         return try change(&context) { core throws(Errno) in
             switch found {
             case .display(let number, _, let file?):
-                try core.read(file, number, key, caller, at: offset, into: &buffer, isFromCache)
+                try core.read(file, number, key, caller, at: offset, into: &buffer)
+            case .frame(let number, _, _):
+                try core.readFrame(number, found, at: offset, into: &buffer, isFromCache)
             case .window(let id) where !isFromCache: try core.readEvents(id, caller, into: &buffer)
             case .window(let id), .windowPixels(let id):
                 try core.readPixels(window: id, found, at: offset, into: &buffer, isFromCache)
@@ -38,6 +40,9 @@ extension DisplayScheme {
         let isFromCache = context.isFromCache
         return try change(&context) { core throws(Errno) in
             switch try core.node(node) {
+            case .frame(let number, _, _):
+                if let again = core.answer(caller) { return Int(again) }
+                return try core.write(.frame, number, caller, at: offset, bytes, isFromCache)
             case .display(let number, _, let file?):
                 if let again = core.answer(caller) { return Int(again) }
                 return try core.write(file, number, caller, at: offset, bytes, isFromCache)
@@ -63,19 +68,14 @@ extension DisplayCore {
 
     mutating func read(
         _ file: DisplayFile, _ number: Int, _ key: HandleKey, _ caller: Caller, at offset: UInt64,
-        into buffer: inout MutableRawSpan, _ isFromCache: Bool
+        into buffer: inout MutableRawSpan
     ) throws(Errno) -> Int {
         guard var display = state.displays[number] else { throw .staleNFSFileHandle }
         switch file {
         case .info, .size, .cursor: return buffer.fill(from: Array(text(file, number).utf8), at: offset)
-        case .frame:
-            if isFromCache {
-                mappedNodes.insert(DisplayNode.display(number, generation: display.generation, .frame).number)
-            }
-            return Self.copy(memory.pixels(number, display.size), at: offset, into: &buffer)
         case .picture: return try readSnapshot(key, at: offset, into: &buffer)
         case .clipboard: return buffer.fill(from: memory.clipboard(number, display), at: offset)
-        case .damage: throw .badFileDescriptor
+        case .damage, .frame: throw .badFileDescriptor
         case .input, .rawInput:
             // Done by the last incarnation: the bytes are in the reply already.
             if let again = answer(caller) { return min(Int(again), buffer.byteCount) }
@@ -100,6 +100,14 @@ extension DisplayCore {
             guard keep(caller, result: Int64(count)) else { throw .noSpace }
             return count
         }
+    }
+
+    mutating func readFrame(
+        _ number: Int, _ node: DisplayNode, at offset: UInt64, into buffer: inout MutableRawSpan, _ isFromCache: Bool
+    ) throws(Errno) -> Int {
+        guard let display = state.displays[number] else { throw .staleNFSFileHandle }
+        if isFromCache { mappedNodes.insert(node.number) }
+        return Self.copy(memory.pixels(number, display.size), at: offset, into: &buffer)
     }
 
     mutating func readEvents(_ id: UInt32, _ caller: Caller, into buffer: inout MutableRawSpan) throws(Errno) -> Int {
@@ -218,7 +226,7 @@ extension DisplayCore {
             }
         }
         // What was written through a mapping lies in the kernel's pages: it is fetched from there.
-        if file == .damage { stale(.display(number, generation: display.generation, .frame)) }
+        if file == .damage { staleFrames(number) }
         guard keep(caller, result: Int64(count)) else { throw .noSpace }
         return count
     }
@@ -277,7 +285,7 @@ extension DisplayCore {
             done += count
             start = 0
         }
-        stale(.display(number, generation: display.generation, .frame))
+        staleFrames(number)
         return bytes.byteCount
     }
 

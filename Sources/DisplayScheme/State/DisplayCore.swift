@@ -135,7 +135,7 @@ struct DisplayCore {
         var drawn = terminal
         for row in drawn.changedRows.indices { drawn.changedRows[row] = false }
         terminals[number] = drawn
-        stale(DisplayNode.display(number, generation: display.generation, .frame))
+        staleFrames(number)
     }
 
     /// Part of a display has changed.
@@ -150,6 +150,13 @@ struct DisplayCore {
     /// What the kernel keeps of a file is no longer right.
     mutating func stale(_ node: DisplayNode) {
         if mappedNodes.contains(node.number) { staleNodes.insert(node.number) }
+    }
+
+    /// What the kernel keeps of a display's pixels is no longer right, whatever size it knows.
+    mutating func staleFrames(_ number: Int) {
+        for node in mappedNodes {
+            if case .frame(number, _, _) = DisplayNode(node) { staleNodes.insert(node) }
+        }
     }
 
     /// Gives a display another size: what was on it is gone but for the terminal's text.
