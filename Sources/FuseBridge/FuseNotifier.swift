@@ -1,18 +1,19 @@
 import CFuse3
 import Glibc
 import Platform
+import SystemPackage
 
 /// Tells the kernel of a session's mount what it didn't ask for. Layouts: linux/fuse.h, `fuse_notify_*_out`.
 ///
-/// Who notifies holds this and not the session, which holds him. A mount that is gone has nobody to be notified.
+/// Who notifies holds this and not the session, which holds him. Of a mount that is gone nobody is notified: the descriptor is its own.
 public final class FuseNotifier: Sendable {
     /// FUSE_NOTIFY_RESEND, newer than the header that this is built with.
     private static let resendCode: Int32 = 7
 
-    /// Nil once the session is gone: the number may be another file's.
-    private let descriptor: Locked<Int32?>
+    private let descriptor: OwnedDescriptor
 
-    init(_ descriptor: Int32) { self.descriptor = Locked(descriptor) }
+    /// - Parameter descriptor: stays the caller's.
+    init(_ descriptor: Int32) throws(Errno) { self.descriptor = try SystemCall.duplicate(descriptor) }
 
     /// Something happened to an open file that poll(2) waits for.
     ///
@@ -31,12 +32,9 @@ public final class FuseNotifier: Sendable {
     /// The kernel is to hand out again what it got no reply for.
     func resend() { notify(Self.resendCode, ()) }
 
-    /// The session is gone.
-    func end() { descriptor.withLock { $0 = nil } }
-
     /// Writes a header with the unique number 0 and the code in place of an error, and the body.
     private func notify<Body: BitwiseCopyable>(_ code: Int32, _ body: Body) {
-        guard let descriptor = descriptor.withLock({ $0 }) else { return }
+        let number = descriptor.rawValue
         var header = fuse_out_header()
         var body = body
         let headerCount = MemoryLayout<fuse_out_header>.size
@@ -50,7 +48,7 @@ public final class FuseNotifier: Sendable {
                     iovec(iov_base: bodyBytes.baseAddress, iov_len: bodyCount)
                 )
                 return unsafe withUnsafePointer(to: &vector) { pair in
-                    unsafe pair.withMemoryRebound(to: iovec.self, capacity: 2) { unsafe writev(descriptor, $0, 2) }
+                    unsafe pair.withMemoryRebound(to: iovec.self, capacity: 2) { unsafe writev(number, $0, 2) }
                 }
             }
         }

@@ -66,7 +66,7 @@ public final class FuseSession: @unchecked Sendable {
         self.options = options
         self.state = state
         workers = FuseWorkers(maximumCount: options.maximumThreadCount)
-        notifier = FuseNotifier(descriptor)
+        notifier = try FuseNotifier(descriptor)
         var operations = makeOperations()
         let context = unsafe Unmanaged.passUnretained(self).toOpaque()
         let session = unsafe "saltbridge".withCString { name -> OpaquePointer? in
@@ -88,19 +88,13 @@ public final class FuseSession: @unchecked Sendable {
             unsafe writeHook(descriptor, vector, count, context)
         }
         // libfuse closes what it is given when the session ends: by then the number of the caller's may be another file's.
-        let own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
-        guard own >= 0 else { throw Errno(rawValue: errno) }
-        let code = unsafe fuse_session_custom_io(session, &hooks, own)
-        guard code == 0 else {
-            close(own)
-            throw Errno(rawValue: abs(code))
-        }
+        let own = try SystemCall.duplicate(descriptor)
+        let code = unsafe fuse_session_custom_io(session, &hooks, own.rawValue)
+        guard code == 0 else { throw Errno(rawValue: abs(code)) }
+        _ = own.release()
     }
 
-    deinit {
-        notifier.end()
-        unsafe fuse_session_destroy(session)
-    }
+    deinit { unsafe fuse_session_destroy(session) }
 
     /// libfuse's session.
     @unsafe var session: OpaquePointer? {
