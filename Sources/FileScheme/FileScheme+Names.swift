@@ -98,11 +98,10 @@ extension FileScheme {
     /// Removes a name.
     public func unlink(_ parent: UInt64, _ name: RawSpan, _ context: inout CallContext) throws(Errno) {
         let parent = try id(parent)
-        let last = context.isReplay ? nil : try? fileSystem.lookup(parent, name)
-        try change(&context) { (request) throws(FileSystemError) in try fileSystem.unlink(parent, name, &request) }
-        if let last, last.links <= 1, (try? fileSystem.attributes(last.node)) == nil {
-            context.removedNode = UInt64(last.node.rawValue)
+        let gone = try change(&context) { (request) throws(FileSystemError) in
+            try fileSystem.unlink(parent, name, &request)
         }
+        if let gone { context.removedNode = UInt64(gone.rawValue) }
     }
 
     /// Removes an empty directory.

@@ -35,6 +35,7 @@ public final class FileScheme: NodeScheme {
         var options = options
         options.keepsUnnamed = true
         options.tellsBirthsApart = true
+        options.departedStay = 128
         options.lastHeader = note?.place
         let gate = ChangeGate()
         if let host { options.beforeDurable = { sequence in host.waitUntilPosted(gate.lastToTell(of: sequence)) } }

@@ -82,6 +82,8 @@ struct EngineState: Sendable {
     var durableSequence: UInt64
     /// `OpenOptions.tellsBirthsApart`.
     var tellsBirthsApart = false
+    /// Nodes that lost their last name a moment ago.
+    var departed = DepartedNodes()
     /// From where on a number for a new node is looked for.
     var nextNode: UInt32 = 0
     /// Counts everything that makes a commit necessary.

@@ -68,16 +68,24 @@ extension FileSystem {
 
     /// Removes a name of anything but a directory; the node too if it was the last and nobody has it open.
     ///
+    /// - Returns: the node if it goes with the name.
     /// - Throws: `.notFound`, `.isDirectory`.
+    @discardableResult
     public func unlink(
         _ parent: NodeID, _ name: RawSpan, _ context: inout RequestContext
-    ) throws(FileSystemError) {
-        let abandoned = try change(&context) { (state, context) throws(Fault) in
-            let abandoned = try state.unlink(parent, name, &context)
-            state.isReleasing = abandoned != nil
-            return abandoned
+    ) throws(FileSystemError) -> NodeID? {
+        let (node, farewell, isAbandoned) = try change(&context) { (state, context) throws(Fault) in
+            let (node, farewell) = try state.unlink(parent, name, &context)
+            let isAbandoned = state.abandoned(node, farewell) != nil
+            state.isReleasing = isAbandoned
+            return (node, farewell, isAbandoned)
         }
-        if let abandoned { releaseAlone(abandoned, &context) }
+        if isAbandoned { releaseAlone(node, &context) }
+        return switch farewell {
+        case .keepsNames: nil
+        case .waits: isAbandoned ? node : nil
+        case .ends, .departs: node
+        }
     }
 
     /// Removes an empty directory.
@@ -112,10 +120,11 @@ extension FileSystem {
 
     /// Notes that a node is open: it stays when it loses its last name. Throws `.notFound` if there is no such node.
     public func open(_ node: NodeID) throws(FileSystemError) {
-        try inspect { (state) throws(Fault) in
-            _ = try state.node(node)
-            state.inodes.update(UInt64(node.rawValue), initial: InodeState()) { $0.opens &+= 1 }
-        }
+        let isOpen = try inspect { (state) throws(Fault) in try state.open(node) }
+        if isOpen { return }
+        // Not the request's change, and it must not wait for a commit: the request may have changed something already.
+        var context = RequestContext(time: Timespec())
+        try change(&context, .afterwards) { (state, _) throws(Fault) in try state.openDeparted(node) }
     }
 
     /// Notes that a node is closed; deletes it if that was the last time and it has no name.

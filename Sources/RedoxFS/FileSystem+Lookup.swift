@@ -131,9 +131,11 @@ extension FileSystem {
     /// Numbers for statvfs(3) and the curious.
     public func statistics() -> FileSystemStatistics {
         state.withLock { state in
-            FileSystemStatistics(
-                totalBlocks: state.blockCount, freeBlocks: state.space.freeBlocks,
-                availableBlocks: state.space.availableBlocks, generation: Generation(state.durableGeneration),
+            let departed = state.departed.blockCount
+            return FileSystemStatistics(
+                totalBlocks: state.blockCount, freeBlocks: state.space.freeBlocks &+ departed,
+                availableBlocks: state.space.availableBlocks &+ departed,
+                generation: Generation(state.durableGeneration),
                 durableSequence: state.durableSequence, sequence: state.sequence,
                 dirtyBytes: UInt64(state.dirtyBytes), logBlocks: state.log.blocks.count,
                 isEncrypted: source.cipher != nil, uuid: header.uuid)

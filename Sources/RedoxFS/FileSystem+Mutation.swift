@@ -56,6 +56,7 @@ extension FileSystem {
                         }
                         if maySeal { return .mustSeal }
                     }
+                    if kind == .usual { state.deleteDue() }
                     state.plan.begin()
                     return .done(try body(&state, &context))
                 }
@@ -70,6 +71,7 @@ extension FileSystem {
                 case .parent(let directory): _ = try parent(of: directory)
                 case .unwritten: try settle()
                 case .noSpace:
+                    if deleteDeparted() { continue }
                     switch kind {
                     case .usual: try makeRoom(&stage)
                     case .release where state.withLock({ $0.space.releaseOldest(keeping: 0) }): break
@@ -78,6 +80,12 @@ extension FileSystem {
                 }
             }
         }
+    }
+
+    /// Deletes what departed, for its space. False if there is nothing.
+    private func deleteDeparted() -> Bool {
+        // A commit that is being put together has begun with that.
+        state.withLock { $0.isSealing ? false : $0.deleteDeparted() }
     }
 
     /// Tries the next thing that can make room. Throws when there is nothing left.

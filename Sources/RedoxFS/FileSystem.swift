@@ -64,6 +64,7 @@ public final class FileSystem: Sendable {
             root: found.header.tree, blockCount: found.header.blockCount, isReadOnly: isReadOnly,
             generation: generation, durableGeneration: generation, sequence: sequence, durableSequence: sequence)
         initial.tellsBirthsApart = options.tellsBirthsApart
+        initial.departed.stay = options.departedStay
         initial.nextNode = found.header.headerExtension?.nextNode ?? 0
         do {
             try AllocationLog.replay(found.header, source, into: &initial)

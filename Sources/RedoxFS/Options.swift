@@ -84,6 +84,9 @@ public struct OpenOptions: Sendable {
     /// Creation times differ in their last digits, by less than two milliseconds, so that no two nodes have number and
     /// `Attributes.inodeGeneration` in common: for clients that keep nodes in mind. Without it they are what the caller says.
     public var tellsBirthsApart = false
+    /// For how many changes a small file stays that has lost its last name, if no commit comes before: for clients that found the name
+    /// just before another one removed or replaced it.
+    public var departedStay: UInt64 = 0
     /// Called before anything up to a sequence number becomes durable, on the thread that writes; nothing is locked. Whoever must tell
     /// others of these changes first waits here until it has.
     public var beforeDurable: (@Sendable (UInt64) -> Void)?

@@ -15,6 +15,8 @@ import Testing
         var steps: Int
         var mix = Mix()
         var isEncrypted = false
+        /// `OpenOptions.departedStay`.
+        var stay: UInt64 = 0
         var testDescription: String { "\(name), seed \(seed)" }
     }
 
@@ -31,9 +33,11 @@ import Testing
         crowded.commitEvery = 200
         return [
             Run(name: "large disk", seed: seed(1), megabytes: 256, steps: 20_000 * times),
-            Run(name: "small disk, often full", seed: seed(2), megabytes: 6, steps: 20_000 * times),
-            Run(name: "tiny disk, nearly always full", seed: seed(3), megabytes: 2, steps: 10_000 * times, mix: small),
-            Run(name: "many small files", seed: seed(4), megabytes: 64, steps: 25_000 * times, mix: crowded),
+            Run(name: "small disk, often full", seed: seed(2), megabytes: 6, steps: 20_000 * times, stay: 128),
+            Run(
+                name: "tiny disk, nearly always full", seed: seed(3), megabytes: 2, steps: 10_000 * times, mix: small,
+                stay: 20),
+            Run(name: "many small files", seed: seed(4), megabytes: 64, steps: 25_000 * times, mix: crowded, stay: 128),
             Run(name: "small files", seed: seed(5), megabytes: 16, steps: 15_000 * times, mix: small),
             Run(name: "encrypted", seed: seed(6), megabytes: 64, steps: 10_000 * times, isEncrypted: true),
         ]
@@ -42,9 +46,10 @@ import Testing
     @Test(arguments: runs) func engineAndModelAgree(_ run: Run) throws {
         print("random operations: \(run.testDescription), \(run.steps) steps")
         let device = MemoryDevice(byteCount: Int(run.megabytes << 20))
+        var options = openOptions(encrypted: run.isEncrypted)
+        options.departedStay = run.stay
         var driver = try Driver(
-            device: device, options: openOptions(encrypted: run.isEncrypted),
-            format: formatOptions(encrypted: run.isEncrypted))
+            device: device, options: options, format: formatOptions(encrypted: run.isEncrypted))
         driver.afterCommit = { driver in
             try checkImage(device, encrypted: run.isEncrypted)
             var options = openOptions(encrypted: run.isEncrypted)
@@ -66,6 +71,7 @@ import Testing
             var options = openOptions()
             options.threads = threads
             options.cacheBytes = cacheBytes
+            options.departedStay = 128
             // So small that the engine commits by itself in between.
             options.dirtyBytes = 2 << 20
             var driver = try Driver(device: device, options: options, format: formatOptions())

@@ -22,13 +22,15 @@ extension RouterBackend {
         if isCapability(name), route.isKnownIncapable(number) { throw .noData }
         let room = limit == 0 ? Self.valueLimit : min(limit, Self.valueLimit)
         let call = call(.getxattr, request, number, payloadBytes: name.byteCount, replyBytes: room)
-        try route.perform(
-            call,
-            {
-                put(name, at: 0, into: &$0); return name.byteCount
+        try lookingAgain { () throws(Errno) in
+            try route.perform(
+                call,
+                {
+                    put(name, at: 0, into: &$0); return name.byteCount
+                }
+            ) { answer in
+                unsafe answer.reply.withUnsafeBytes { unsafe reply($0) }
             }
-        ) { answer in
-            unsafe answer.reply.withUnsafeBytes { unsafe reply($0) }
         }
     }
 
@@ -73,11 +75,13 @@ extension RouterBackend {
         let call = call(
             .setxattr, request, number, arguments, flags: clearsGroupPrivilege ? .killPrivileges : [],
             payloadBytes: count)
-        try route.perform(call) { payload in
-            put(name, at: 0, into: &payload)
-            put(value, at: name.byteCount, into: &payload)
-            return count
-        } _: { _ in
+        try lookingAgain { () throws(Errno) in
+            try route.perform(call) { payload in
+                put(name, at: 0, into: &payload)
+                put(value, at: name.byteCount, into: &payload)
+                return count
+            } _: { _ in
+            }
         }
     }
 
@@ -89,8 +93,10 @@ extension RouterBackend {
             return unsafe reply(UnsafeRawBufferPointer(start: nil, count: 0))
         }
         let room = limit == 0 ? Self.valueLimit : min(limit, Self.valueLimit)
-        try route.perform(call(.listxattr, request, number, replyBytes: room)) { answer in
-            unsafe answer.reply.withUnsafeBytes { unsafe reply($0) }
+        try lookingAgain { () throws(Errno) in
+            try route.perform(call(.listxattr, request, number, replyBytes: room)) { answer in
+                unsafe answer.reply.withUnsafeBytes { unsafe reply($0) }
+            }
         }
     }
 
@@ -99,11 +105,13 @@ extension RouterBackend {
         guard ownName(name) == nil else { throw .notPermitted }
         let (route, number) = try writable(node)
         let call = call(.removexattr, request, number, payloadBytes: name.byteCount)
-        try route.perform(
-            call,
-            {
-                put(name, at: 0, into: &$0); return name.byteCount
-            }
-        ) { _ in }
+        try lookingAgain { () throws(Errno) in
+            try route.perform(
+                call,
+                {
+                    put(name, at: 0, into: &$0); return name.byteCount
+                }
+            ) { _ in }
+        }
     }
 }

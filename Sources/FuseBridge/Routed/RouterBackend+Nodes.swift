@@ -106,23 +106,22 @@ extension RouterBackend {
         // The kernel sends the times that it kept of a file, also when it has just removed the file's last name. Nobody misses them, but
         // an error would be told to the next syncfs(2) of anybody.
         let isParting = handle == nil && changes.areKeptTimes
-        if route.isKnownGone(number) {
-            guard isParting else { throw .noSuchFileOrDirectory }
-            return Self.partingAttributes(node, changes)
-        }
+        if isParting, route.isKnownGone(number) { return Self.partingAttributes(node, changes) }
         let call = call(
             .setattr, request, number, handle: handle ?? 0, flags: changes.killPrivileges ? .killPrivileges : [],
             payloadBytes: AttributeChangeSet.byteCount)
         do throws(Errno) {
-            return try route.perform(
-                call,
-                {
-                    changes.encode(into: &$0); return AttributeChangeSet.byteCount
+            return try lookingAgain { () throws(Errno) in
+                try route.perform(
+                    call,
+                    {
+                        changes.encode(into: &$0); return AttributeChangeSet.byteCount
+                    }
+                ) {
+                    answer throws(Errno) in try attributes(answer, route)
                 }
-            ) {
-                answer throws(Errno) in try attributes(answer, route)
             }
-        } catch .noSuchFileOrDirectory where isParting {
+        } catch .staleNFSFileHandle where isParting {
             return Self.partingAttributes(node, changes)
         }
     }
@@ -141,7 +140,9 @@ extension RouterBackend {
     ) throws(Errno) {
         guard case .scheme(let route, let number) = try target(node) else { throw .invalidArgument }
         let call = call(.readlink, request, number, replyBytes: 4096)
-        try route.perform(call) { answer in unsafe answer.reply.withUnsafeBytes { unsafe reply($0) } }
+        try lookingAgain { () throws(Errno) in
+            try route.perform(call) { answer in unsafe answer.reply.withUnsafeBytes { unsafe reply($0) } }
+        }
     }
 
     /// What statfs(2) shows.

@@ -49,7 +49,10 @@ extension FileSystem {
 
     /// Puts a commit together. `isSealing` is set.
     func seal(thenWriting: Bool, squash: Bool) throws(FileSystemError) {
-        var records = state.withLock { $0.gatherRecords() }
+        var records = state.withLock { state in
+            state.deleteDeparted()
+            return state.gatherRecords()
+        }
         prepare(&records)
         let result = state.withLock { state -> Result<SealedCommit, Fault> in
             defer { state.isSealing = false }

@@ -9,6 +9,8 @@ enum Farewell: Sendable {
     case waits
     /// It is deleted at once.
     case ends(lowestTree: Slot)
+    /// It is deleted soon: see `DepartedNodes`.
+    case departs(lowestTree: Slot)
 }
 
 extension EngineState {
@@ -26,6 +28,10 @@ extension EngineState {
             _ = try touchNode(id)
             plan.addBlocks(1)
             return .waits
+        }
+        if mayStay(id, slot) {
+            _ = try touchNode(id)
+            return .departs(lowestTree: try touchTree(id).slot)
         }
         try requireAttributes(id, slot)
         return .ends(lowestTree: try touchTree(id).slot)
@@ -51,6 +57,10 @@ extension EngineState {
             addOrphan(id)
         case .ends(let lowestTree):
             deleteNode(id, slot, lowestTree)
+        case .departs(let lowestTree):
+            blocks.change(slot) { NodeBlock.setLinks(&$0, 0) }
+            setTimes(slot, change: time)
+            depart(id, slot, lowestTree)
         }
     }
 
@@ -78,10 +88,10 @@ extension EngineState {
         space.free(pointer.address)
     }
 
-    /// Removes a name of anything but a directory. The node, if what is left of it must be freed step by step.
+    /// Removes a name of anything but a directory. The node, and what becomes of it.
     mutating func unlink(
         _ parent: NodeID, _ name: RawSpan, _ context: inout RequestContext
-    ) throws(Fault) -> NodeID? {
+    ) throws(Fault) -> (node: NodeID, farewell: Farewell) {
         let existing = try directory(parent)
         guard name.byteCount <= Limits.maximumNameLength else { throw .failed(.nameTooLong) }
         guard let place = try find(existing, name) else { throw .failed(.notFound) }
@@ -97,7 +107,7 @@ extension EngineState {
         bidFarewell(place.node, farewell, context.time)
         setTimes(directory, modification: context.time, change: context.time)
         noteChange(&context)
-        return abandoned(place.node, farewell)
+        return (place.node, farewell)
     }
 
     /// The node if nobody has it open but it couldn't be deleted at once.

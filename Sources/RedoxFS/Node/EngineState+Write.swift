@@ -36,6 +36,8 @@ extension EngineState {
     ) throws(Fault) -> Bool {
         try requireFile(id)
         let nodeSlot = try touchNode(id)
+        // It could become too large to be deleted in one step, and nobody would read it.
+        if isDeparted(id, nodeSlot) { throw .failed(.notFound) }
         let layout = try layout(nodeSlot)
         let size = NodeBlock.size(blocks.buffer(nodeSlot).bytes)
         let (end, overflow) = offset.addingReportingOverflow(UInt64(bytes.byteCount))
