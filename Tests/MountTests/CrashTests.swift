@@ -42,7 +42,14 @@ struct CrashTests {
     @Test(.enabled(if: routerObstacle == nil, routerObstacle), arguments: [["router"], ["file", "router", "disk"]])
     func severalApplicationsNoticeNothingOfRouters(_ names: [String]) throws { try killBehindSeveral(names) }
 
-    private func killBehindSeveral(_ names: [String]) throws {
+    /// Eight on the same few names, which are replaced all the time.
+    @Test(arguments: [[], ["file"], ["disk"]])
+    func severalApplicationsShareNames(_ names: [String]) throws { try killBehindSeveral(names, "--shared") }
+
+    @Test(.enabled(if: routerObstacle == nil, routerObstacle), arguments: [["router"], ["file", "router", "disk"]])
+    func severalApplicationsShareNamesOverRouters(_ names: [String]) throws { try killBehindSeveral(names, "--shared") }
+
+    private func killBehindSeveral(_ names: [String], _ workload: String = "--torture") throws {
         let system = try MountedSystem()
         let folder = "\(system.root)/several"
         try #require(unsafe mkdir(folder, 0o755) == 0)
@@ -51,7 +58,7 @@ struct CrashTests {
         let seed = UInt64.random(in: 0...0xffff_ffff)
         let result = Locked<(status: Int32, text: String)?>(nil)
         let thread = try spawnThread(name: "applications") {
-            let ended = try? program.run(["--torture", folder, "\(seed)", "6"], in: output)
+            let ended = try? program.run([workload, folder, "\(seed)", "6"], in: output)
             result.withLock { $0 = (ended?.status ?? -1, ended?.text ?? "not started") }
         }
         var turn = 0

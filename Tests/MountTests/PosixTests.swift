@@ -44,6 +44,17 @@ struct PosixTests {
         for worker in 0..<4 { #expect(SystemCall.exists(folder.file("worker-\(worker)/a"))) }
     }
 
+    /// Eight workers on the same names, on ext4: what they expect is right.
+    @Test(.enabled(if: LoopMount.obstacle == nil, LoopMount.obstacle)) func sharedNamesOnTheControl() throws {
+        let mount = try LoopMount()
+        let folder = "\(mount.root)/shared"
+        try #require(unsafe mkdir(folder, 0o755) == 0)
+        let seed = UInt64.random(in: 0...0xffff_ffff)
+        let result = try BuiltProgram.named("posix-checks").run(
+            ["--shared", folder, "\(seed)", "2"], in: try TemporaryDirectory())
+        #expect(result.status == 0, "\(result.text)")
+    }
+
     /// Random operations through read, write, mmap and O_DIRECT at once, against what must be there: 200,000 in all.
     @Test(arguments: 0..<4) func randomOperationsOnOneFile(run: Int) throws {
         let seed = UInt64.random(in: 0 ... .max)

@@ -2,12 +2,11 @@ import Glibc
 import PosixChecks
 import Synchronization
 
-/// Runs the workload in a folder by four workers for some time. Whether every call succeeded and every byte was right.
-func torture(folder: String, seed: UInt64, seconds: UInt32) -> Bool {
-    let workload = TortureWorkload(folder: folder, seed: seed)
-    let outcomes = Mutex<[TortureWorkload.Outcome]>([])
+/// Runs a workload by several workers for some time. Whether every call succeeded and every byte was right.
+func run(_ workload: some Workload, workers: Int, seed: UInt64, seconds: UInt32) -> Bool {
+    let outcomes = Mutex<[WorkloadOutcome]>([])
     var threads: [pthread_t] = []
-    for worker in 0..<4 {
+    for worker in 0..<workers {
         let job = Unmanaged.passRetained(
             Job {
                 // Before the lock is taken: the others run meanwhile.

@@ -6,11 +6,12 @@ import PosixChecks
 ///     posix-checks FOLDER [TEXT]                   every check whose name contains TEXT, 1 if any fails
 ///     posix-checks --exercise FILE SEED COUNT      COUNT random operations on a file, through every way into it
 ///     posix-checks --torture FOLDER SEED SECONDS   what an application does while drivers die, by four workers
+///     posix-checks --shared FOLDER SEED SECONDS    eight workers on the same few names
 let arguments = Array(CommandLine.arguments.dropFirst())
 
 func usage() -> Never {
     print(
-        "usage: posix-checks FOLDER [TEXT]\n       posix-checks --exercise FILE SEED COUNT\n       posix-checks --torture FOLDER SEED SECONDS"
+        "usage: posix-checks FOLDER [TEXT]\n       posix-checks --exercise FILE SEED COUNT\n       posix-checks --torture FOLDER SEED SECONDS\n       posix-checks --shared FOLDER SEED SECONDS"
     )
     exit(64)
 }
@@ -29,9 +30,22 @@ if arguments.first == "--exercise" {
     }
 }
 
-if arguments.first == "--torture" {
+if arguments.first == "--torture" || arguments.first == "--shared" {
     guard arguments.count == 4, let seed = UInt64(arguments[2]), let duration = UInt32(arguments[3]) else { usage() }
-    exit(torture(folder: arguments[1], seed: seed, seconds: duration) ? 0 : 1)
+    let isWell: Bool
+    if arguments[0] == "--torture" {
+        let workload = TortureWorkload(folder: arguments[1], seed: seed)
+        isWell = run(workload, workers: 4, seed: seed, seconds: duration)
+    } else {
+        do {
+            let workload = try SharedNamesWorkload(folder: arguments[1], seed: seed)
+            isWell = run(workload, workers: 8, seed: seed, seconds: duration)
+        } catch {
+            print("FAILED \(error)")
+            exit(1)
+        }
+    }
+    exit(isWell ? 0 : 1)
 }
 
 guard arguments.count == 1 || arguments.count == 2 else { usage() }

@@ -4,19 +4,7 @@ import Synchronization
 
 /// What an application does while drivers die under it: copies with checksums, fsync, rename over, mappings, appends,
 /// directories. Every call must succeed and every byte be right; a pause is all that may be seen.
-public final class TortureWorkload: Sendable {
-    /// What came of it.
-    public struct Outcome: Sendable {
-        /// Rounds that were done.
-        public var rounds = 0
-        /// Calls that were made.
-        public var calls = 0
-        /// The longest that one call took, in microseconds.
-        public var longestCall: UInt64 = 0
-        /// What went wrong; empty if all was well.
-        public var faults: [String] = []
-    }
-
+public final class TortureWorkload: Workload {
     private let folder: String
     private let seed: UInt64
     private let isStopped = Atomic<Bool>(false)
@@ -33,8 +21,8 @@ public final class TortureWorkload: Sendable {
     public func stop() { isStopped.store(true, ordering: .relaxed) }
 
     /// One worker's rounds, on the calling thread, until `stop` or a fault. Workers have folders of their own.
-    public func run(worker: Int) -> Outcome {
-        var outcome = Outcome()
+    public func run(worker: Int) -> WorkloadOutcome {
+        var outcome = WorkloadOutcome()
         let round = Round(
             folder: "\(folder)/worker-\(worker)", random: RandomNumbers(seed: seed &+ UInt64(worker) &* 7919))
         do {
