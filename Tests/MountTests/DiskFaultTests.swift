@@ -73,6 +73,32 @@ struct DiskFaultTests {
         #expect(fsync(other.rawValue) == 0)
     }
 
+    /// A server that dies while its disk can't be read can't start. Applications are told so, and it is back some time after its disk.
+    @Test func serverThatDiesWhileItsDiskFailsComesBack() throws {
+        let mount = try ToolMount()
+        try mount.mount("--root", "file")
+        #expect(store(mount.path("synced"), contents(1, 300_000)) == nil)
+        // Answered, but not durable.
+        try #require(unsafe mkdir(mount.path("made"), 0o755) == 0)
+        try mount.ask("fault", "disk", "--read-error", "1")
+        #expect(try mount.run(["crash", "file", "--mount", mount.point]).status != 0)
+        #expect(unsafe open(mount.path("synced"), O_RDONLY) == -1 && errno == ENODEV)
+        try mount.ask("fault", "disk", "--read-error", "0")
+        while true {
+            let file = unsafe open(mount.path("synced"), O_RDONLY)
+            if file >= 0 {
+                close(file)
+                break
+            }
+            try #require(errno == ENODEV)
+            usleep(50_000)
+        }
+        #expect(try bytes(mount.path("synced")) == contents(1, 300_000))
+        #expect(store(mount.path("made/file"), contents(2, 50_000)) == nil)
+        try mount.unmount()
+        #expect(try mount.run(["fsck", mount.image]).status == 0)
+    }
+
     @Test func writeErrorsAreToldAndPass() throws {
         let mount = try ToolMount()
         try mount.mount("--root", "file")

@@ -64,6 +64,10 @@ final class Member {
     var history = RestartPolicy.History()
     /// When the current process said `started`.
     var readyAt: UInt64?
+    /// A process of it has said `started` at some time.
+    var hasServed = false
+    /// Offline: when it is tried again, if it is.
+    var retryAt: UInt64?
     /// The sequence number that it said its durable state holds.
     var recovered: UInt64 = 0
     /// The next incarnation, started ahead of time.

@@ -1,7 +1,8 @@
 /// When a process that died is started again, and when no more.
 ///
 /// A death after a time of good service is answered at once. Deaths in quick succession are answered after a wait that doubles
-/// each time; so are starts that fail. Either reaches a limit, and the scheme goes offline until it is restarted by hand.
+/// each time; so are starts that fail. Either reaches a limit, and the scheme goes offline until it is restarted by hand. One that
+/// served before and can't start any more is tried again from time to time: what it needs may come back.
 ///
 /// Good service is short: it is there to tell a process that dies of what it is given first from one that dies now and then.
 /// A start takes a few milliseconds of a processor, so that one that follows a tenth of a second of service costs little, and
@@ -19,6 +20,8 @@ public struct RestartPolicy: Sendable, Equatable {
     public var deathLimit = 64
     /// So many starts in a row that never got ready: offline.
     public var failedStartLimit = 6
+    /// A scheme that has served, and then was offline for so long because it couldn't start, is tried again, in nanoseconds.
+    public var retryDelay: UInt64 = 5_000_000_000
     /// Serving so long, in nanoseconds, counts as good service.
     public var stableAfter: UInt64 = 100_000_000
     /// How much service pays off a death that nobody ordered, in nanoseconds: one per such time is answered at once for ever.

@@ -39,6 +39,7 @@ extension Supervisor {
         if member.isRouter, let mount { unwatch(mount.descriptor.rawValue) }
         member.incarnation &+= 1
         member.readyAt = nil
+        member.retryAt = nil
         member.stoppedAt = nil
         member.deathCause = nil
         member.isAtFault = false
@@ -165,11 +166,43 @@ extension Supervisor {
         }
     }
 
-    /// A start that can't succeed by trying again: the sandbox, or the program itself says so.
+    /// The sandbox can't be set up, or the program says that it can't start: trying again makes no difference, unless it could before.
     func startFailed(_ member: Member, _ reason: String) {
         log("\(member.name): \(reason)")
         member.deadline = nil
-        goOffline(member, reason)
+        guard member.hasServed, phase.startsProcesses else {
+            goOffline(member, reason)
+            return
+        }
+        startAgain(member, member.history.died(at: now(), readyAt: nil, configuration.policy), reason, now())
+        updateStatus()
+    }
+
+    /// Does what the policy says about a death.
+    private func startAgain(_ member: Member, _ decision: RestartPolicy.Decision, _ reason: String, _ time: UInt64) {
+        switch decision {
+        case .offline:
+            let cannotStart = member.readyAt == nil
+            goOffline(member, reason)
+            // What it needs may come back: a disk that fails for a while, say.
+            if cannotStart, member.hasServed { member.retryAt = time &+ configuration.policy.retryDelay }
+        case .restart(let at):
+            if at <= time {
+                start(member)
+            } else {
+                member.state = .waiting(until: at)
+                if member.isRouter { watchMount() }
+            }
+        }
+    }
+
+    /// Tries whether what is offline because it couldn't start can by now.
+    func retry(_ member: Member) {
+        member.retryAt = nil
+        guard member.state.isOffline, phase.startsProcesses else { return }
+        member.recovery = RecoveryTimeline(
+            incarnation: member.incarnation &+ 1, cause: "tried again", orderedAt: nil, detectedAt: now())
+        start(member)
     }
 
     /// The process says that it is up.
@@ -192,6 +225,7 @@ extension Supervisor {
             return
         }
         member.state = .serving
+        member.hasServed = true
         member.recovered = message.number
         member.deadline = nil
         resetWatch(of: member)
@@ -278,18 +312,9 @@ extension Supervisor {
         }
         // Whoever ordered it waits for the end of the recovery.
         let isOrdered = !member.recoveryWaiters.isEmpty
-        switch member.history.died(
+        let decision = member.history.died(
             at: time, readyAt: member.readyAt, isOrdered: isOrdered, configuration.policy)
-        {
-        case .offline: goOffline(member, "died too often: \(end.description)")
-        case .restart(let at):
-            if at <= time {
-                start(member)
-            } else {
-                member.state = .waiting(until: at)
-                if member.isRouter { watchMount() }
-            }
-        }
+        startAgain(member, decision, "died too often: \(end.description)", time)
         updateStatus()
     }
 
@@ -308,7 +333,7 @@ extension Supervisor {
         updateStatus()
     }
 
-    /// Starts it no more until it is asked for by hand; its clients answer ENODEV.
+    /// Starts it no more until it is asked for by hand or, if it served before, it is time to try again; its clients answer ENODEV.
     func goOffline(_ member: Member, _ reason: String) {
         if member.isRouter { watchMount() }
         dropSpare(member)

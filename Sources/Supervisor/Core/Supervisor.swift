@@ -250,6 +250,7 @@ public final class Supervisor {
             let end = stoppedAt &+ configuration.limits.stopped
             result = min(result ?? end, end)
         }
+        if let retryAt = member.retryAt { result = min(result ?? retryAt, retryAt) }
         if let spareDue = spareDue(member) { result = min(result ?? spareDue, spareDue) }
         return result
     }
@@ -258,6 +259,7 @@ public final class Supervisor {
         let time = now()
         for member in members {
             if case .waiting(let until) = member.state, until <= time, phase.startsProcesses { start(member) }
+            if let retryAt = member.retryAt, retryAt <= time { retry(member) }
             if let due = spareDue(member), due <= time { makeSpare(member) }
             if let deadline = member.deadline, deadline <= time { deadlinePassed(member) }
             if let stoppedAt = member.stoppedAt, stoppedAt &+ configuration.limits.stopped <= time {
