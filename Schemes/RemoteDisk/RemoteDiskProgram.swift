@@ -43,7 +43,7 @@ struct RemoteDiskProgram {
                 throw SchemeStartError.failed(error.errno, "\(error)")
             }
             let figures: @Sendable () -> [ControlMessage.Field] = { Self.report(remote.figures) }
-            guard hasOverlay else { return DiskScheme(remote, figures: figures) }
+            guard hasOverlay else { return DiskScheme(remote, isRemote: true, figures: figures) }
             do {
                 let overlay = try OverlayFileDevice.configured(
                     over: remote, start, writable: !isReadOnly, notes: "overlay-unflushed")

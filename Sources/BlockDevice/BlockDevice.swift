@@ -28,6 +28,11 @@ public protocol BlockDevice: AnyObject, Sendable {
     /// Writes when everything written before is on the medium, and returns when this is, too: what a disk calls PREFLUSH and FUA.
     func writeAfterFlush(at offset: UInt64, _ buffer: BufferSlice) throws(BlockDeviceError)
 
+    /// Writes several ranges, and one more by `writeAfterFlush`: what a commit ends with.
+    func write(
+        _ extents: [BlockExtent], thenAfterFlush offset: UInt64, _ buffer: BufferSlice
+    ) throws(BlockDeviceError)
+
     /// Gives up the contents of a range, which reads as zeros afterwards. `.unsupported(.discard)` where that would mean to write zeros
     /// for long: nothing is changed then.
     func discard(at offset: UInt64, byteCount: UInt64) throws(BlockDeviceError)
@@ -62,6 +67,14 @@ extension BlockDevice {
     /// Flush, write, flush: the default.
     public func writeAfterFlush(at offset: UInt64, _ buffer: BufferSlice) throws(BlockDeviceError) {
         try writeBetweenFlushes(at: offset, buffer)
+    }
+
+    /// One after the other: the default.
+    public func write(
+        _ extents: [BlockExtent], thenAfterFlush offset: UInt64, _ buffer: BufferSlice
+    ) throws(BlockDeviceError) {
+        try write(extents)
+        try writeAfterFlush(at: offset, buffer)
     }
 
     /// Flush, write, flush, for devices that sometimes have no shorter way.

@@ -31,14 +31,22 @@ public final class DiskScheme: NodeScheme {
     private let whole: Disk
     private let known = Locked<[Disk]?>(nil)
     private let handles = Locked<[Key: Open]>([:])
+    private let opened: OpenedFlags
     private let more: @Sendable () -> [ControlMessage.Field]
 
     /// The disk and its partitions. The table is read when somebody asks for a partition: a process starts also while its disk can't
     /// be reached.
     ///
-    /// - Parameter figures: what the device has to report beside.
-    public init(_ device: any BlockDevice, figures: @escaping @Sendable () -> [ControlMessage.Field] = { [] }) {
+    /// - Parameters:
+    ///   - isRemote: each access to the device is a wait that others can share: many requests at once are better than much in one.
+    ///   - figures: what the device has to report beside.
+    public init(
+        _ device: any BlockDevice, isRemote: Bool = false,
+        figures: @escaping @Sendable () -> [ControlMessage.Field] = { [] }
+    ) {
         more = figures
+        let usual: OpenedFlags = [.directIO, .parallelDirectWrites, .noFlush, .writesAfterFlush]
+        opened = isRemote ? usual : usual.union(.scattersWrites)
         let device = FaultyDevice(device)
         faults = device
         whole = Disk(name: "0", device: device, range: 0..<device.byteCount)
@@ -148,7 +156,7 @@ public final class DiskScheme: NodeScheme {
             }
             handles[key] = Open(node: node, isWriting: isWriting)
         }
-        context.opened = [.directIO, .parallelDirectWrites, .noFlush, .writesAfterFlush]
+        context.opened = opened
     }
 
     /// Opens a disk by its name.
@@ -209,6 +217,7 @@ public final class DiskScheme: NodeScheme {
         _ node: UInt64, handle: UInt64, at offset: UInt64, _ slice: BufferSlice, _ context: inout CallContext
     ) throws(Errno) -> Int {
         let device = try writableDisk(node, handle, context).device
+        if context.isScattered { return try write(slice, pieces: offset, to: device, context) }
         guard offset < device.byteCount else { throw .noSpace }
         let count = Int(min(UInt64(slice.byteCount), device.byteCount - offset))
         let start = slice.range.lowerBound
@@ -221,6 +230,30 @@ public final class DiskScheme: NodeScheme {
             }
         } catch { throw error.errno }
         return count
+    }
+
+    /// Writes the pieces of a payload.
+    private func write(
+        _ payload: BufferSlice, pieces count: UInt64, to device: any BlockDevice, _ context: CallContext
+    ) throws(Errno) -> Int {
+        guard payload.byteCount > ScatterTable.byteCount else { throw .invalidArgument }
+        let copy = AlignedBuffer(copying: payload.bytes.extracting(first: ScatterTable.byteCount))
+        guard let table = ScatterTable(decoding: copy.bytes, count: count, payloadByteCount: payload.byteCount) else {
+            throw .invalidArgument
+        }
+        let start = payload.range.lowerBound
+        var slices = table.pieces.map { piece in
+            BufferSlice(payload.buffer, (start + piece.range.lowerBound)..<(start + piece.range.upperBound))
+        }
+        do {
+            if context.isAfterFlush, let last = slices.popLast(), let place = table.pieces.last?.offset {
+                let others = zip(table.pieces, slices).map { BlockExtent($0.offset, [$1]) }
+                try device.write(others, thenAfterFlush: place, last)
+            } else {
+                try device.write(zip(table.pieces, slices).map { BlockExtent($0.offset, [$1]) })
+            }
+        } catch { throw error.errno }
+        return payload.byteCount - ScatterTable.byteCount
     }
 
     /// Returns when everything written before is durable.

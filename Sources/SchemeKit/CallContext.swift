@@ -33,6 +33,8 @@ public struct CallContext {
     public let isFromCache: Bool
     /// A write to a disk: to be done when everything written before is on the medium, and answered when this is, too.
     public let isAfterFlush: Bool
+    /// A write of several pieces; the offset is their number. Comes only to files that were opened with `scattersWrites`.
+    public let isScattered: Bool
 
     /// Set by a scheme with durable state when the call changed something: the number of the change, taken at the moment when it
     /// was applied. The request is then kept by the client until `SchemeHost.reportCommitted` has reached it.
@@ -89,6 +91,7 @@ public struct CallContext {
         killPrivileges = request.entry.flags.contains(.killPrivileges)
         isFromCache = request.entry.flags.contains(.fromCache)
         isAfterFlush = request.entry.flags.contains(.afterFlush)
+        isScattered = request.entry.flags.contains(.scattered)
         sequence = 0
     }
 
@@ -111,6 +114,7 @@ public struct CallContext {
         replaySequence = 0
         killPrivileges = false
         isAfterFlush = false
+        isScattered = false
         isFromCache = false
         sequence = 0
     }

@@ -6,7 +6,7 @@ import SystemPackage
 /// An open file of another scheme. Closed when it is let go.
 public final class RemoteFile: Sendable {
     private let client: SchemeClient
-    private let handle: UInt64
+    let handle: UInt64
 
     init(_ client: SchemeClient, handle: UInt64) {
         self.client = client
@@ -111,7 +111,9 @@ public final class RemoteFile: Sendable {
         try write([(offset, slices)], flags: flags)
     }
 
-    /// The same for several ranges: the requests of all are in flight together.
+    /// The same for several ranges: the requests of all are in flight together, and a server that can takes many ranges in one.
+    ///
+    /// - Parameter flags: of each request; `afterFlush` only with ranges that `fitTogether`.
     public func write(
         _ extents: [(offset: UInt64, slices: [BufferSlice])], flags: SubmissionFlags = []
     ) throws(Errno) {
@@ -120,32 +122,26 @@ public final class RemoteFile: Sendable {
         var slots: [(slot: RequestSlot, count: Int)] = []
         // After an error: what is in flight must be waited for all the same.
         defer { try? finishWrites(&slots) }
-        for extent in extents {
-            var queue = BufferQueue(extent.slices)
-            var rest = extent.slices.reduce(0) { $0 + $1.byteCount }
-            var position = extent.offset
-            while rest > 0 {
-                let count = min(rest, ProtocolLimits.maximumTransferBytes)
-                if slots.count == Self.depth { try finishWrites(&slots) }
-                var slot = try reserveAnother(payloadBytes: count, replyBytes: 0, isFirst: slots.isEmpty)
-                if slot == nil {
-                    try finishWrites(&slots)
-                    slot = try reserveAnother(payloadBytes: count, replyBytes: 0, isFirst: true)
-                }
-                guard let slot else { throw .noBufferSpace }
-                var payload = channel.payload(slot)
-                var filled = 0
-                for slice in queue.take(count) {
-                    payload.copyBytes(from: slice.bytes, at: filled)
-                    filled += slice.byteCount
-                }
-                begin(slot, node, position, count, flags)
-                slots.append((slot, count))
-                position &+= UInt64(count)
-                rest -= count
+        for batch in WriteBatch.batches(extents, scatters: opened.contains(.scattersWrites)) {
+            let room = batch.payloadByteCount
+            if slots.count == Self.depth { try finishWrites(&slots) }
+            var slot = try reserveAnother(payloadBytes: room, replyBytes: 0, isFirst: slots.isEmpty)
+            if slot == nil {
+                try finishWrites(&slots)
+                slot = try reserveAnother(payloadBytes: room, replyBytes: 0, isFirst: true)
             }
+            guard let slot else { throw .noBufferSpace }
+            var payload = channel.payload(slot)
+            batch.fill(&payload)
+            client.begin(slot, batch.entry(node: node, handle: handle, flags), payload: 0..<room)
+            slots.append((slot, batch.byteCount))
         }
         try finishWrites(&slots)
+    }
+
+    /// Whether so many ranges of so many bytes in all are one request.
+    public func fitTogether(_ count: Int, byteCount: UInt64) -> Bool {
+        opened.contains(.scattersWrites) && WriteBatch.fits(count, byteCount: byteCount)
     }
 
     /// Makes everything written before durable.
@@ -181,11 +177,9 @@ public final class RemoteFile: Sendable {
             : client.channel.reserve(payloadBytes: payloadBytes, replyBytes: replyBytes)
     }
 
-    private func begin(
-        _ slot: RequestSlot, _ node: UInt64, _ offset: UInt64, _ count: Int, _ flags: SubmissionFlags = []
-    ) {
+    private func begin(_ slot: RequestSlot, _ node: UInt64, _ offset: UInt64, _ count: Int) {
         client.begin(
-            slot, SubmissionEntry(.write, flags: flags, node: node, handle: handle, offset: offset), payload: 0..<count)
+            slot, SubmissionEntry(.write, node: node, handle: handle, offset: offset), payload: 0..<count)
     }
 
     /// Waits for all, and empties the list, however they end.

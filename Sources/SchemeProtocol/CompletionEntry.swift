@@ -28,6 +28,8 @@ public struct OpenedFlags: OptionSet, Sendable {
     public static let noFlush = OpenedFlags(rawValue: 1 << 5)
     /// The server knows `SubmissionFlags.afterFlush`: one request in place of flush, write, flush.
     public static let writesAfterFlush = OpenedFlags(rawValue: 1 << 6)
+    /// The server knows `SubmissionFlags.scattered`: several ranges in one write.
+    public static let scattersWrites = OpenedFlags(rawValue: 1 << 7)
 }
 
 /// The first 64 bytes of a reply record: what became of a request.

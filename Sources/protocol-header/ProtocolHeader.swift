@@ -146,6 +146,7 @@ enum ProtocolHeader {
             ("SB_FLAG_FROM_CACHE", "\(SubmissionFlags.fromCache.rawValue)"),
             ("SB_FLAG_AFTER_FLUSH", "\(SubmissionFlags.afterFlush.rawValue)"),
             ("SB_FLAG_TELLS_DIRECTORY", "\(SubmissionFlags.tellsDirectory.rawValue)"),
+            ("SB_FLAG_SCATTERED", "\(SubmissionFlags.scattered.rawValue)"),
         ]
     }
 
@@ -162,6 +163,8 @@ enum ProtocolHeader {
             ("SB_OPENED_CACHE_DIRECTORY", "\(OpenedFlags.cacheDirectory.rawValue)"),
             ("SB_OPENED_PARALLEL_DIRECT_WRITES", "\(OpenedFlags.parallelDirectWrites.rawValue)"),
             ("SB_OPENED_NO_FLUSH", "\(OpenedFlags.noFlush.rawValue)"),
+            ("SB_OPENED_WRITES_AFTER_FLUSH", "\(OpenedFlags.writesAfterFlush.rawValue)"),
+            ("SB_OPENED_SCATTERS_WRITES", "\(OpenedFlags.scattersWrites.rawValue)"),
         ]
     }
 

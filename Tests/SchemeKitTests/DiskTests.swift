@@ -1,11 +1,12 @@
 import Glibc
 import Platform
-import SchemeKit
 import SchemeProtocol
 import SchemeTestSupport
 import SchemeTransport
 import SystemPackage
 import Testing
+
+@testable import SchemeKit
 
 /// The disk scheme as another scheme uses it. What is written is in the image; deaths of its process aren't seen; faults are told.
 @Suite struct DiskTests {
@@ -78,6 +79,62 @@ import Testing
         #expect(try file.read(at: UInt64(Self.size - 100), into: &bytes) == 100)
         let fill = disk.channel.fill
         #expect(fill.inFlight == 0 && fill.payloadPages == 0 && fill.replyPages == 0)
+    }
+
+    /// Ranges here and there are few requests, and the last one may have to wait for the others to be on the medium.
+    @Test(arguments: [[], .afterFlush] as [SubmissionFlags]) func rangesHereAndThere(_ flags: SubmissionFlags) throws {
+        let disk = try Self.disk()
+        let file = try disk.client.open("0", flags: OpenFlags.readWrite)
+        var generator = TestGenerator(seed: testSeed("rangesHereAndThere"))
+        let count = flags.isEmpty ? 600 : 200
+        let pieces = (0..<count).map { index in
+            (offset: UInt64(index) * 8192 + 4096, slices: [BufferSlice(Self.noise(4096, &generator))])
+        }
+        if !flags.isEmpty { #expect(file.fitTogether(count, byteCount: UInt64(count) << 12)) }
+        try file.write(pieces, flags: flags)
+        for piece in pieces {
+            let back = AlignedBuffer(byteCount: 4096)
+            var bytes = back.mutableBytes
+            #expect(try file.read(at: piece.offset, into: &bytes) == 4096)
+            #expect(same(back, piece.slices[0].buffer))
+        }
+        let between = AlignedBuffer(byteCount: 4096)
+        var bytes = between.mutableBytes
+        _ = try file.read(at: 8192, into: &bytes)
+        #expect(same(between, AlignedBuffer(byteCount: 4096)))
+    }
+
+    /// What a client writes into the table is not to be trusted.
+    @Test func brokenTablesAreRefused() throws {
+        let disk = try Self.disk()
+        let file = try disk.client.open("0", flags: OpenFlags.readWrite)
+        let node = try file.attributes().node
+        func write(count: UInt64, room: Int = 3 * 4096, _ entries: [(UInt64, UInt64)]) throws -> Int32? {
+            let slot = try disk.client.reserve(payloadBytes: room, replyBytes: 0)
+            var payload = disk.channel.payload(slot)
+            for (index, entry) in entries.enumerated() where 16 * index + 16 <= room {
+                payload.storeBytes(of: entry.0, toByteOffset: 16 * index, as: UInt64.self)
+                payload.storeBytes(of: entry.1, toByteOffset: 16 * index + 8, as: UInt64.self)
+            }
+            let entry = SubmissionEntry(.write, flags: .scattered, node: node, handle: file.handle, offset: count)
+            let completion = try disk.client.call(slot, entry, payload: 0..<room)
+            defer { disk.channel.release(completion) }
+            return completion.errno
+        }
+        #expect(try write(count: 2, [(0, 4096), (8192, 4096)]) == nil)
+        #expect(try write(count: 0, []) == EINVAL)
+        #expect(try write(count: 257, []) == EINVAL)
+        #expect(try write(count: .max, []) == EINVAL)
+        #expect(try write(count: 2, [(0, 4096), (8192, 0)]) == EINVAL)
+        #expect(try write(count: 2, [(0, 4096), (8192, 4097)]) == EINVAL)
+        #expect(try write(count: 2, [(0, .max), (8192, 4096)]) == EINVAL)
+        #expect(try write(count: 2, [(0, UInt64(Int.max)), (8192, 4096)]) == EINVAL)
+        #expect(try write(count: 1, room: 4096, [(0, 4096)]) == EINVAL)
+        #expect(try write(count: 1, room: 100, [(0, 100)]) == EINVAL)
+        #expect(try write(count: 2, [(.max, 4096), (8192, 4096)]) != nil)
+        #expect(try write(count: 2, [(UInt64(Self.size) - 100, 4096), (8192, 4096)]) != nil)
+        // And the server is still there.
+        #expect(try write(count: 1, room: 8192, [(0, 4096)]) == nil)
     }
 
     @Test func readOnly() throws {

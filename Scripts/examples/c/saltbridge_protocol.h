@@ -153,6 +153,7 @@
 #define SB_FLAG_FROM_CACHE        32
 #define SB_FLAG_AFTER_FLUSH       64
 #define SB_FLAG_TELLS_DIRECTORY   128
+#define SB_FLAG_SCATTERED         256
 
 // The completion entry, from the start of a reply record.
 #define SB_COMPLETION_TAG                0
@@ -172,6 +173,8 @@
 #define SB_OPENED_CACHE_DIRECTORY        8
 #define SB_OPENED_PARALLEL_DIRECT_WRITES 16
 #define SB_OPENED_NO_FLUSH               32
+#define SB_OPENED_WRITES_AFTER_FLUSH     64
+#define SB_OPENED_SCATTERS_WRITES        128
 
 // An event.
 #define SB_EVENT_KIND                 0

@@ -164,11 +164,6 @@ struct CommitWriter {
 
     /// New blocks, flush, header, flush.
     func write(_ commit: SealedCommit) throws(FileSystemError) {
-        do throws(BlockDeviceError) {
-            try writeBlocks(commit.blocks)
-        } catch {
-            throw .device(error)
-        }
         var header = commit.header
         let buffer = AlignedBuffer(byteCount: Limits.blockSize)
         do {
@@ -179,15 +174,16 @@ struct CommitWriter {
         var bytes = buffer.mutableBytes
         header.encode(into: &bytes)
         do throws(BlockDeviceError) {
+            let rest = try writeBlocks(commit.blocks)
             let block = Generation(commit.generation).ringBlock
-            try source.device.writeAfterFlush(at: source.start &+ block &<< 12, BufferSlice(buffer))
+            try source.device.write(rest, thenAfterFlush: source.start &+ block &<< 12, BufferSlice(buffer))
         } catch {
             throw .device(error)
         }
     }
 
-    /// Neighbours go into one request.
-    private func writeBlocks(_ blocks: [SealedCommit.Block]) throws(BlockDeviceError) {
+    /// Writes blocks but for the last, which are left for the header's request. Neighbours go into one request.
+    private func writeBlocks(_ blocks: [SealedCommit.Block]) throws(BlockDeviceError) -> [BlockExtent] {
         var extents: [BlockExtent] = []
         var current = BlockExtent(source.start, [])
         var end: UInt64 = 0
@@ -210,7 +206,7 @@ struct CommitWriter {
             byteCount &+= UInt64(block.slice.byteCount)
         }
         if !current.buffers.isEmpty { extents.append(current) }
-        try source.device.write(extents)
+        return extents
     }
 
     /// The bytes as they are stored.
