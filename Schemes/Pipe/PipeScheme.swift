@@ -264,7 +264,19 @@ final class PipeScheme: NodeScheme {
         let key = Key(channel: context.channel, number: handle)
         guard let end = ends.withLock({ $0.open.removeValue(forKey: key) }) else { return }
         context.wake(node)
+        emptyIfUnused(end.pipe, context)
         freeIfUnused(end.pipe, context)
+    }
+
+    /// What is in a pipe that nobody has open is lost, as fifo(7) has it. Not after a death: then everybody opens it again.
+    private func emptyIfUnused(_ pipe: Int, _ context: CallContext) {
+        var words = memory.words(pipe)
+        guard words.kind == .named, words.head != words.tail, !isHeld(pipe) else { return }
+        words.head = words.tail
+        words.partialRequest = 0
+        words.partialChannel = 0
+        words.partialCount = 0
+        memory.apply(words, pipe, context, result: 0)
     }
 
     private func freeIfUnused(_ pipe: Int, _ context: CallContext) {

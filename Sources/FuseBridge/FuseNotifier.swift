@@ -29,6 +29,11 @@ public final class FuseNotifier: Sendable {
         notify(Int32(FUSE_NOTIFY_INVAL_INODE.rawValue), fuse_notify_inval_inode_out(ino: node, off: 0, len: 0))
     }
 
+    /// The kernel is to forget a node's attributes alone.
+    public func forgetAttributes(node: UInt64) {
+        notify(Int32(FUSE_NOTIFY_INVAL_INODE.rawValue), fuse_notify_inval_inode_out(ino: node, off: -1, len: 0))
+    }
+
     /// The kernel is to hand out again what it got no reply for.
     func resend() { notify(Self.resendCode, ()) }
 

@@ -29,14 +29,8 @@ extension NetworkScheme {
             case .numbered: ModeBits.regular | 0o400
             }
         let isDirectory = mode & ModeBits.typeMask == ModeBits.directory
-        var attributes = NodeAttributes(
+        return NodeAttributes(
             node: number.number, mode: mode, links: isDirectory ? 2 : 1, uid: owner.uid, gid: owner.gid)
-        if isDirectory {
-            // What comes and goes without the kernel's knowing: it keeps a listing only as long as the time is the same.
-            let now = Clock.realtime()
-            attributes.modificationTime = WireTime(seconds: now.seconds, nanoseconds: now.nanoseconds)
-        }
-        return attributes
     }
 
     /// Finds a name; each look-up of an address gives a node of its own.

@@ -126,6 +126,14 @@ final class HandleTable: Sendable {
         }
     }
 
+    /// Whether a file was opened for writing; false for what isn't open.
+    func isWritable(_ handle: UInt64) -> Bool {
+        state.withLock { _ in
+            guard let index = index(handle), kind(index) == Place.open else { return false }
+            return UInt32(truncatingIfNeeded: word(index, 0) >> 32) & OpenFlags.accessMask != OpenFlags.readOnly
+        }
+    }
+
     /// The file isn't open: opening failed, or closing changed nothing.
     func free(_ handle: UInt64) {
         state.withLock { state in

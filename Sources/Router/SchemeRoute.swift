@@ -168,6 +168,9 @@ public final class SchemeRoute: Sendable {
     /// The file was not opened.
     public func didNotOpen(_ handle: UInt64) { handles.free(handle) }
 
+    /// Whether an open file was opened for writing.
+    public func isWritable(_ handle: UInt64) -> Bool { handles.isWritable(handle) }
+
     /// The kernel's number to wake those who poll an open file with.
     public func setWakeHandle(_ number: UInt64, handle: UInt64) { handles.setWakeHandle(number, handle) }
 

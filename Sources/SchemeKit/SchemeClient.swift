@@ -20,6 +20,8 @@ public final class SchemeClient: Sendable {
         var hasLeader = false
         var isPaused = false
         var isOffline = false
+        /// Answers that made no sense, as far as they were told.
+        var violations: UInt64 = 0
         var nextHandle: UInt64 = 1
         var files: [UInt64: OpenedPath] = [:]
     }
@@ -37,16 +39,21 @@ public final class SchemeClient: Sendable {
     private let state: Locked<State>
     private let changed = ConditionVariable()
     private let isSuperseded: @Sendable () -> Bool
+    private let suspects: @Sendable () -> Void
 
     /// Uses a channel whose server is, or will be, attached.
     ///
-    /// - Parameter isSuperseded: asked while a server is brought up: true if another one is on its way already.
+    /// - Parameters:
+    ///   - isSuperseded: asked while a server is brought up: true if another one is on its way already.
+    ///   - suspects: called when the server gave an answer that makes no sense: what it was asked would wait for ever, it must go.
     public init(
-        _ channel: ChannelClient, scheme: String, isSuperseded: @escaping @Sendable () -> Bool = { false }
+        _ channel: ChannelClient, scheme: String, isSuperseded: @escaping @Sendable () -> Bool = { false },
+        suspects: @escaping @Sendable () -> Void = {}
     ) {
         self.channel = channel
         self.scheme = scheme
         self.isSuperseded = isSuperseded
+        self.suspects = suspects
         let count = channel.layout.geometry.recordCount
         state = Locked(
             State(
@@ -172,11 +179,14 @@ public final class SchemeClient: Sendable {
         case .done: return true
         case .leader:
             channel.waitAndDrain(nanoseconds: nanoseconds) { deliver($0) }
-            let others = state.withLock { state -> Int in
+            let violations = channel.violations.total
+            let (others, isSuspect) = state.withLock { state in
                 state.hasLeader = false
-                return state.waiting
+                defer { state.violations = violations }
+                return (state.waiting, state.violations != violations)
             }
             if others > 0 { changed.broadcast() }
+            if isSuspect { suspects() }
             return false
         case .follower:
             let deadline = Clock.monotonicNanoseconds() &+ nanoseconds

@@ -45,7 +45,12 @@ public final class SchemeConnector: Sendable {
                 let code = Errno(rawValue: Int32(truncatingIfNeeded: answer.message.number))
                 throw ChannelError.system(code.rawValue > 0 ? code : .ioError, call: "connect to \(scheme)")
             }
-            let client = SchemeClient(channel, scheme: scheme) { [weak self] in self?.pump() ?? false }
+            let number = answer.message.channel
+            let client = SchemeClient(channel, scheme: scheme) { [weak self] in
+                self?.pump() ?? false
+            } suspects: { [socket] in
+                try? socket.send(ControlMessage(.suspect, channel: number, number: UInt64(Int64.max)), wait: false)
+            }
             let early = state.withLock { state -> [ControlMessage] in
                 state.clients[answer.message.channel] = client
                 return state.early.removeValue(forKey: answer.message.channel) ?? []

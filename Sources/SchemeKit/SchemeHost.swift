@@ -199,6 +199,21 @@ public enum SchemeStartError: Error, Sendable {
     }
 }
 
+extension SchemeStartError: CustomStringConvertible {
+    /// What went wrong, in words.
+    public var description: String {
+        switch self {
+        case .noControlSocket: "it was started by hand: only the supervisor starts it"
+        case .noConfiguration: "the first message was no configuration"
+        case .missingSetting(let name): "the setting \(name) is missing"
+        case .badSetting(let name, let value): "the setting \(name) can't be \(value)"
+        case .missingDescriptor(let name): "the descriptor \(name) is missing"
+        case .channel(let error): "\(error)"
+        case .failed(let errno, let text): errno == .invalidArgument ? text : "\(text): \(errno)"
+        }
+    }
+}
+
 /// Memory that outlives the process: the supervisor holds it and gives it to the next incarnation.
 ///
 /// For schemes without a durable state of their own (a pipe's contents). A process can die between any two stores, so what is

@@ -35,11 +35,11 @@ extension ChannelClient {
         completion.withLockIfAvailable { side in
             let count = drain(&side, limit, body)
             if count > 0 { return count }
-            isSleeping.store(true, ordering: .sequentiallyConsistent)
+            sleeps.add(1, ordering: .sequentiallyConsistent)
             if isWoken.exchange(false, ordering: .sequentiallyConsistent) == false {
                 side.sleeper.sleep(head: side.head, nanoseconds: nanoseconds)
             }
-            isSleeping.store(false, ordering: .sequentiallyConsistent)
+            sleeps.add(1, ordering: .sequentiallyConsistent)
             return drain(&side, limit, body)
         } ?? 0
     }
@@ -48,7 +48,9 @@ extension ChannelClient {
     /// itself. If nobody does, the next sleep ends at once.
     public func wakeDrainer() {
         isWoken.store(true, ordering: .sequentiallyConsistent)
-        while isSleeping.load(ordering: .sequentiallyConsistent) {
+        // Only the sleep that was seen: who sleeps again at once would be woken for ever.
+        let seen = sleeps.load(ordering: .sequentiallyConsistent)
+        while seen % 2 == 1, sleeps.load(ordering: .sequentiallyConsistent) == seen {
             reply.futexWake(ChannelLayout.completionTailOffset, count: Int32.max)
             SystemCall.sleep(nanoseconds: 20_000)
         }

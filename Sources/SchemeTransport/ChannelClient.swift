@@ -39,8 +39,8 @@ public final class ChannelClient: @unchecked Sendable {
     let violationCounts = Locked(ProtocolViolations())
     /// Completions that the client gives itself, without the server.
     let local = Locked<[(tag: UInt32, errno: Int32)]>([])
-    /// A thread sleeps in `waitAndDrain`, or is about to.
-    let isSleeping = Atomic(false)
+    /// Counts when a thread begins a sleep in `waitAndDrain` and when it ends it: odd while one sleeps, or is about to.
+    let sleeps = Atomic<UInt64>(0)
     /// Such a thread was asked to come back.
     let isWoken = Atomic(false)
 

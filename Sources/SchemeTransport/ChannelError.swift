@@ -21,6 +21,18 @@ public enum ChannelError: Error, Equatable, Sendable {
     }
 }
 
+extension ChannelError: CustomStringConvertible {
+    /// What went wrong, in words.
+    public var description: String {
+        switch self {
+        case .system(let errno, let call): "\(call): \(errno)"
+        case .memory(let text): "no memory of a channel: \(text)"
+        case .disconnected: "the other side is gone"
+        case .message(let text): "a malformed message: \(text)"
+        }
+    }
+}
+
 /// Runs a wrapper of a system call and says which one failed.
 func system<Result: ~Copyable>(
     _ call: String, _ body: () throws(Errno) -> Result

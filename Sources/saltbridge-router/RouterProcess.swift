@@ -256,16 +256,17 @@ final class RouterProcess {
         case .get: try socket.send(ControlMessage(.done, id: message.id, fields: figures))
         case .done, .failed: break
         case .set:
-            // It has no settings, but can be told to die; what else it is told to do, it can't.
+            // It has no settings, but can be told to die.
             try? CrashPlan.dieIfTold(message.fields)
-            fallthrough
-        default:
-            try socket.send(
-                ControlMessage(
-                    .failed, id: message.id, number: UInt64(EINVAL),
-                    fields: [.init("message", "kind \(message.kind.rawValue) not known")]))
+            try refuse(message, "the router can be killed, stopped or told to exit, nothing else")
+        default: try refuse(message, "kind \(message.kind.rawValue) not known")
         }
         return nil
+    }
+
+    private func refuse(_ message: ControlMessage, _ reason: String) throws(ChannelError) {
+        try socket.send(
+            ControlMessage(.failed, id: message.id, number: UInt64(EINVAL), fields: [.init("message", reason)]))
     }
 
     private var figures: [ControlMessage.Field] {

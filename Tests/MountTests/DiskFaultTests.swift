@@ -58,6 +58,34 @@ struct DiskFaultTests {
         #expect(try mount.run(["fsck", mount.image]).status == 0)
     }
 
+    /// Who writes without ever syncing is told that the disk is full, and once there is room can write again.
+    @Test func fullDiskIsToldToWhoNeverSyncs() throws {
+        let mount = try ToolMount(size: "16M")
+        try mount.mount("--root", "file")
+        let file = try SystemCall.open(mount.path("endless"), O_CREAT | O_RDWR, mode: 0o644)
+        let piece = contents(1, 1 << 20)
+        var written = 0
+        var code: Int32 = 0
+        while code == 0, written < 64 << 30 {
+            let count = unsafe write(file.rawValue, piece, piece.count)
+            if count < 0 { code = errno } else { written += count }
+        }
+        #expect(code == ENOSPC)
+        // Others aren't told so: they can look at it, and read it.
+        var status = stat()
+        #expect(unsafe stat(mount.path("endless"), &status) == 0)
+        let reader = try SystemCall.open(mount.path("endless"), O_RDONLY)
+        var byte: UInt8 = 0
+        #expect(unsafe pread(reader.rawValue, &byte, 1, 0) == 1 && byte == piece[0])
+        #expect(ftruncate(file.rawValue, 0) == 0)
+        _ = fsync(file.rawValue)
+        #expect(unsafe pwrite(file.rawValue, piece, piece.count, 0) == piece.count)
+        #expect(fsync(file.rawValue) == 0)
+        #expect(try bytes(mount.path("endless")) == piece)
+        try mount.unmount()
+        #expect(try mount.run(["fsck", mount.image]).status == 0)
+    }
+
     @Test func tooLargeFilesAreRefused() throws {
         let mount = try ToolMount()
         try mount.mount("--root", "file")
@@ -95,6 +123,33 @@ struct DiskFaultTests {
         }
         #expect(try bytes(mount.path("synced")) == contents(1, 300_000))
         #expect(store(mount.path("made/file"), contents(2, 50_000)) == nil)
+        try mount.unmount()
+        #expect(try mount.run(["fsck", mount.image]).status == 0)
+    }
+
+    /// A disk's server whose answers make no sense is replaced, not the one that waits for them.
+    @Test func diskThatAnswersNonsenseIsReplaced() throws {
+        let mount = try ToolMount()
+        try mount.mount("--root", "file")
+        let isOver = Locked(false)
+        let failures = Locked<[Int32]>([])
+        let (first, second) = (mount.path("first"), mount.path("second"))
+        let writer = try spawnThread(name: "writer") { [self] in
+            var turn = 0
+            while !isOver.withLock({ $0 }) {
+                if let code = store(turn % 2 == 0 ? first : second, contents(turn, 9000)) {
+                    failures.withLock { $0.append(code) }
+                }
+                turn += 1
+            }
+        }
+        let result = try mount.run(["crash", "disk", "--corrupt-reply", "--mount", mount.point])
+        isOver.withLock { $0 = true }
+        writer.join()
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(failures.withLock { $0 }.isEmpty)
+        #expect(try mount.process("file")["incarnation"]?.integer == 1)
+        #expect(try mount.process("disk")["incarnation"]?.integer == 2)
         try mount.unmount()
         #expect(try mount.run(["fsck", mount.image]).status == 0)
     }

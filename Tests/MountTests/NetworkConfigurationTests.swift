@@ -77,6 +77,8 @@ struct NetworkConfigurationTests {
         #expect(write("127.0.0.1:\(server.port)\n") == 0)
         #expect(try textFile(path) == "127.0.0.1:\(server.port)")
         #expect(try textFile("\(system.network)/dns/one.example") == "192.0.2.77")
+        #expect(errno { try textFile("\(system.network)/dns/none.example") } == ENOENT)
+        #expect(errno { try open("\(system.network)/tcp/none.example:80") } == ENOENT)
         // They stay when the server is killed.
         if let pid = try system.pid("network"), pid > 1 { kill(pid, SIGKILL) }
         #expect(try textFile("\(system.network)/dns/two.example") == "192.0.2.77")
@@ -88,7 +90,8 @@ struct NetworkConfigurationTests {
     }
 }
 
-/// Answers each question for an IPv4 address with 192.0.2.77, and all others with nothing (RFC 1035).
+/// Answers each question for an IPv4 address with 192.0.2.77, and all others with nothing; names that begin with "none" aren't there
+/// (RFC 1035).
 private final class NameServer: Sendable {
     let port: UInt16
     private let socket: SharedDescriptor
@@ -124,8 +127,9 @@ private final class NameServer: Sendable {
         while end < question.count, question[end] != 0 { end += Int(question[end]) + 1 }
         end += 5
         guard end <= question.count else { return question }
-        let isAddress = question[end - 4] == 0 && question[end - 3] == 1
-        let header: [UInt8] = [0x81, 0x80, 0, 1, 0, isAddress ? 1 : 0, 0, 0, 0, 0]
+        let isThere = !question[13...].starts(with: "none".utf8)
+        let isAddress = isThere && question[end - 4] == 0 && question[end - 3] == 1
+        let header: [UInt8] = [0x81, isThere ? 0x80 : 0x83, 0, 1, 0, isAddress ? 1 : 0, 0, 0, 0, 0]
         let record: [UInt8] = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 77]
         return question[..<2] + header + question[12..<end] + (isAddress ? record : [])
     }

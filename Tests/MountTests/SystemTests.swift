@@ -158,6 +158,42 @@ struct SystemTests {
         return status == 0 ? nil : "overlayfs can't be mounted"
     }()
 
+    /// What isn't there, or no directory, is said at once.
+    @Test func badMountsAreRefused() throws {
+        let mount = try ToolMount()
+        #expect(try mount.host("/usr/bin/touch", mount.folder.file("plain")).status == 0)
+        let plain = try mount.run(["mount", mount.image, mount.folder.file("plain")])
+        #expect(plain.status == 1 && plain.errors.contains("is no directory"), "\(plain.errors)")
+        let root = try mount.run(["mount", mount.image, mount.point, "--root", "nosuch"])
+        #expect(root.status == 1 && root.errors.contains("no scheme nosuch"), "\(root.errors)")
+        let log = try mount.run(["mount", mount.image, mount.point, "--log", "/nowhere/log"])
+        #expect(log.status == 1 && log.errors.contains("/nowhere/log"), "\(log.errors)")
+    }
+
+    /// Others than the owner are let in by a file's mode, in every scheme: not all of them know access lists.
+    @Test func othersAreLetInByTheMode() throws {
+        let mount = try ToolMount()
+        try mount.mount()
+        _ = unsafe chmod(mount.folder.path, 0o755)
+        let script = """
+            set -e
+            cd "$1"
+            echo x > small/null
+            cat small/time
+            ! cat display/0/size 2>&1 >/dev/null | grep -v denied
+            ls small pipe display disk file sys
+            ! ls network 2>/dev/null
+            ! ls file/private 2>/dev/null
+            """
+        try #require(unsafe mkdir(mount.path("file/private"), 0o700) == 0)
+        let result = try BuiltProgram(path: "/usr/bin/setpriv").run(
+            [
+                "--reuid", "65534", "--regid", "65534", "--clear-groups", "/bin/bash", "-c", script, "bash",
+                mount.point,
+            ], in: mount.folder)
+        #expect(result.status == 0, "\(result.text) \(result.errors)")
+    }
+
     /// mount(8) finds the helper in /sbin: made visible there in a mount namespace of its own.
     @Test(.enabled(if: SystemTests.overlayObstacle == nil, SystemTests.overlayObstacle))
     func mountOfTheSystemAndFstab() throws {
@@ -175,8 +211,11 @@ struct SystemTests {
             mount -t overlay none -o lowerdir=$sbin,upperdir=\(mount.folder.path)/upper/u,workdir=\(mount.folder.path)/upper/w $sbin
             ln -s "$1" $sbin/mount.fuse.saltbridge
             ln -s "$1" $sbin/umount.fuse.saltbridge
-            mount -t fuse.saltbridge -o noatime "$2" "$3"
+            mount -t fuse.saltbridge -o noatime,nosuid,noexec "$2" "$3"
             echo text > "$3/file"
+            grep " $3 fuse.saltbridge " /proc/mounts | grep -q nosuid
+            mount -o remount,suid,exec "$3"
+            ! grep " $3 fuse.saltbridge " /proc/mounts | grep -q -e nosuid -e noexec
             mount -o remount,ro "$3"
             ! touch "$3/other" 2>/dev/null
             mount -o remount,rw "$3"
@@ -188,6 +227,16 @@ struct SystemTests {
             dd if=/dev/urandom of="$3/other" bs=1M count=8 status=none
             umount "$3"
             free "$2"
+            # What umount(8) calls lazy: who has files open goes on.
+            mount -T \(mount.folder.path)/fstab "$3"
+            exec 5> "$3/lazy"
+            echo before >&5
+            umount -l "$3"
+            ! mountpoint -q "$3"
+            echo after >&5
+            exec 5>&-
+            until free "$2"; do sleep 0.05; done
+            test "$("$1" cat "$2" /lazy)" = "$(printf 'before\\nafter')"
             """
         let program = try BuiltProgram.saltbridge().path
         let result = try BuiltProgram(path: "/usr/bin/unshare").run(

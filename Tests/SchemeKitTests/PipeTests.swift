@@ -29,6 +29,21 @@ import Testing
         #expect(try pipes.read(node, 2, 10) == .success([]))
     }
 
+    @Test func whatNobodyReadGoesWithTheLastEnd() throws {
+        let pipes = try PipeSystem()
+        defer { pipes.end() }
+        let node = try pipes.create("one", handle: 1, flags: OpenFlags.readWrite)
+        #expect(try pipes.write(node, 1, Array("old".utf8)) == 3)
+        #expect(try pipes.call(.open, node, 2, flags: OpenFlags.readOnly) == 0)
+        #expect(try pipes.call(.close, node, 1) == 0)
+        // Somebody has it open still.
+        #expect(try pipes.read(node, 2, 1) == .success(Array("o".utf8)))
+        #expect(try pipes.call(.close, node, 2) == 0)
+        #expect(try pipes.call(.open, node, 3, flags: OpenFlags.readWrite) == 0)
+        #expect(try pipes.write(node, 3, Array("new".utf8)) == 3)
+        #expect(try pipes.read(node, 3, 100) == .success(Array("new".utf8)))
+    }
+
     @Test func opensWaitForTheOtherSide() throws {
         let pipes = try PipeSystem()
         defer { pipes.end() }

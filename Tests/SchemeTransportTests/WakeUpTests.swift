@@ -3,6 +3,7 @@ import SchemeKit
 import SchemeProtocol
 import SchemeTestSupport
 import SchemeTransport
+import Synchronization
 import Testing
 
 /// The doorbell: with both sides falling asleep and waking up at random moments no wake-up is lost (the test ends) and a side
@@ -45,6 +46,25 @@ import Testing
             channel.submit(slot, SubmissionEntry(.ping))
         }
         #expect(channel.fill.rings == before + 2)
+    }
+
+    /// Who sleeps again as soon as he is woken is woken once, and once more if he was about to sleep.
+    @Test func aSleeperIsWokenOnce() throws {
+        let channel = try ChannelClient(.small, name: "test")
+        let awakenings = Atomic<Int>(0)
+        let isOver = Atomic(false)
+        let sleeper = try spawnThread(name: "sleeper") {
+            while !isOver.load(ordering: .sequentiallyConsistent) {
+                channel.waitAndDrain { _ in }
+                awakenings.add(1, ordering: .sequentiallyConsistent)
+            }
+        }
+        let calls = 300
+        for _ in 0..<calls { channel.wakeDrainer() }
+        #expect(awakenings.load(ordering: .sequentiallyConsistent) <= 3 * calls)
+        isOver.store(true, ordering: .sequentiallyConsistent)
+        channel.wakeDrainer()
+        sleeper.join()
     }
 
     @Test func aServerIsWokenForWhatWasSubmittedQuietly() throws {

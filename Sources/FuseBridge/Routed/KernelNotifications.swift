@@ -34,6 +34,12 @@ final class KernelNotifications: Sendable {
         }
     }
 
+    /// Tells the kernel to ask for a node's attributes before it uses them again. It waits for nobody, and what it keeps of the contents
+    /// stays.
+    func forgetAttributes(_ node: UInt64) {
+        notifier.withLock { $0 }?.forgetAttributes(node: node)
+    }
+
     /// Tells the kernel that what it keeps of a node is no longer right. It first writes back pages that a mapping changed, and waits
     /// for the server to take them: so on a thread of its own, never on one that others wait for.
     private func invalidate(_ node: UInt64, _ notifier: FuseNotifier) {

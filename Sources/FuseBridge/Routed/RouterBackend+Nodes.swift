@@ -82,19 +82,34 @@ extension RouterBackend {
             known.node = node
             return known
         }
+        if let handle, let missing = full.missing(node), route.isWritable(handle) {
+            try checkRoom(for: missing, request, node)
+        }
         let call = call(.getattr, request, number, handle: handle ?? 0)
-        return try lookingAgain { () throws(Errno) in
+        return try lookingAgain(route) { () throws(Errno) in
             try route.perform(call) { answer throws(Errno) in try attributes(answer, route) }
         }
     }
 
+    /// Throws ENOSPC to who is about to write to a file whose pages there was no room for, until there is.
+    private func checkRoom(for missing: Int, _ request: FuseRequest, _ node: UInt64) throws(Errno) {
+        let figures = try statistics(request, node: node)
+        // Twice as much, as what is written takes blocks for itself.
+        guard figures.availableBlocks / 2 > UInt64(missing) / max(1, figures.blockSize) else { throw .noSpace }
+        full.remove(node)
+    }
+
     /// Runs what asks for a node by its number. The kernel found it by its name a moment before another application removed or replaced
     /// it: with ESTALE in place of ENOENT it looks the name up again, as a name that is replaced is always there.
-    func lookingAgain<Result>(_ body: () throws(Errno) -> Result) throws(Errno) -> Result {
+    ///
+    /// Not in a scheme whose names come and go by themselves: there an ENOENT may be what the request came to, a host that isn't known.
+    func lookingAgain<Result>(
+        _ route: SchemeRoute, _ body: () throws(Errno) -> Result
+    ) throws(Errno) -> Result {
         do throws(Errno) {
             return try body()
         } catch {
-            throw error == .noSuchFileOrDirectory ? .staleNFSFileHandle : error
+            throw error == .noSuchFileOrDirectory && !route.description.hasEvents ? .staleNFSFileHandle : error
         }
     }
 
@@ -111,7 +126,7 @@ extension RouterBackend {
             .setattr, request, number, handle: handle ?? 0, flags: changes.killPrivileges ? .killPrivileges : [],
             payloadBytes: AttributeChangeSet.byteCount)
         do throws(Errno) {
-            return try lookingAgain { () throws(Errno) in
+            return try lookingAgain(route) { () throws(Errno) in
                 try route.perform(
                     call,
                     {
@@ -121,7 +136,8 @@ extension RouterBackend {
                     answer throws(Errno) in try attributes(answer, route)
                 }
             }
-        } catch .staleNFSFileHandle where isParting {
+        } catch {
+            guard isParting, error == .staleNFSFileHandle || error == .noSuchFileOrDirectory else { throw error }
             return Self.partingAttributes(node, changes)
         }
     }
@@ -140,7 +156,7 @@ extension RouterBackend {
     ) throws(Errno) {
         guard case .scheme(let route, let number) = try target(node) else { throw .invalidArgument }
         let call = call(.readlink, request, number, replyBytes: 4096)
-        try lookingAgain { () throws(Errno) in
+        try lookingAgain(route) { () throws(Errno) in
             try route.perform(call) { answer in unsafe answer.reply.withUnsafeBytes { unsafe reply($0) } }
         }
     }

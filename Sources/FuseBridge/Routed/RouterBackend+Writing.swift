@@ -56,6 +56,25 @@ extension RouterBackend {
         _ request: FuseRequest, node: UInt64, handle: UInt64, at offset: UInt64, _ bytes: UnsafeRawBufferPointer,
         in buffer: inout FuseReceiveBuffer?, flags: UInt32, isCacheWrite: Bool, clearsPrivileges: Bool
     ) throws(Errno) -> Int {
+        do throws(Errno) {
+            let count = unsafe try submit(
+                request, node, handle, offset, bytes, in: &buffer, flags, isCacheWrite: isCacheWrite,
+                clearsPrivileges: clearsPrivileges)
+            if isCacheWrite { full.remove(node) }
+            return count
+        } catch {
+            if isCacheWrite, error == .noSpace {
+                full.add(node, byteCount: bytes.count)
+                notifications.forgetAttributes(node)
+            }
+            throw error
+        }
+    }
+
+    private func submit(
+        _ request: FuseRequest, _ node: UInt64, _ handle: UInt64, _ offset: UInt64, _ bytes: UnsafeRawBufferPointer,
+        in buffer: inout FuseReceiveBuffer?, _ flags: UInt32, isCacheWrite: Bool, clearsPrivileges: Bool
+    ) throws(Errno) -> Int {
         let (route, number) = try writable(node)
         var kind: SubmissionFlags = []
         if isCacheWrite { kind.insert(.fromCache) }

@@ -31,7 +31,8 @@ public final class RouterBackend: FuseBackend {
     let postponedAt = Atomic<UInt64>(0)
     /// How long that may be put off while there is other work, in nanoseconds.
     private static let postponement: UInt64 = 1_000_000
-    private let notifications = KernelNotifications()
+    let notifications = KernelNotifications()
+    let full = FullFiles()
 
     /// Receive buffers that are lent out at once, at most: the rest of the channel's memory is for what is in flight.
     static let lentLimit = 8
@@ -113,6 +114,14 @@ public final class RouterBackend: FuseBackend {
             let number = route.numbers.kernel(attributes.node)
         else { throw .ioError }
         attributes.node = number
+        // The kernel keeps a listing as long as the directory's time is the same, and here names come and go without its knowing.
+        let never = WireTime(seconds: 0, nanoseconds: 0)
+        if route.description.hasEvents, attributes.mode & ModeBits.typeMask == ModeBits.directory,
+            attributes.modificationTime == never
+        {
+            let now = Clock.realtime()
+            attributes.modificationTime = WireTime(seconds: now.seconds, nanoseconds: now.nanoseconds)
+        }
         return attributes
     }
 

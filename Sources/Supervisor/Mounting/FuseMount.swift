@@ -42,7 +42,7 @@ final class FuseMount {
             throw .system("/dev/fuse", error)
         }
         do throws(Errno) {
-            let target = try SystemCall.open(request.mountpoint, O_RDONLY)
+            let target = try SystemCall.open(request.mountpoint, O_RDONLY | O_DIRECTORY)
             mode = try SystemCall.status(target.rawValue).st_mode & S_IFMT
         } catch {
             throw .system(request.mountpoint, error)

@@ -6,9 +6,11 @@ import SystemPackage
 public enum MountChange {
     /// Changes the flags of a mount (`ro`, `rw`, `nosuid`, ...). Root only: EPERM for others.
     ///
-    /// Flags that aren't named keep their values.
+    /// Flags that aren't named keep their values, unless mount(8) has put those that are in force among the options, and left out what
+    /// is to go: then its own words are among them.
     public static func remount(_ mountpoint: String, _ options: [String]) throws(MountError) {
-        let kept = current(mountpoint)
+        let isComplete = options.contains { $0.hasPrefix("user_id=") || $0.hasPrefix("uhelper=") }
+        let kept = isComplete ? [] : current(mountpoint)
         let flags = try MountOptions.kernelFlags(kept + options)
         let remountFlag: UInt = 32
         do throws(Errno) {

@@ -110,15 +110,18 @@ struct Mounter {
         launch.newSession = !isForeground
         do throws(Errno) {
             _ = try ControlDirectory.make()
-            let socketPath = ControlDirectory.newSocketPath()
-            configuration.controlSocketPath = socketPath
-            if logPath != nil || !isForeground {
-                launch.log = SharedDescriptor(
-                    try SystemCall.open(
-                        logPath ?? ControlDirectory.logPath(socketPath), O_WRONLY | O_CREAT | O_APPEND, mode: 0o600))
-            }
         } catch {
             throw ToolFailure("cannot prepare the mount: \(ControlDirectory.path): \(error)")
+        }
+        let socketPath = ControlDirectory.newSocketPath()
+        configuration.controlSocketPath = socketPath
+        if logPath != nil || !isForeground {
+            let path = logPath ?? ControlDirectory.logPath(socketPath)
+            do throws(Errno) {
+                launch.log = SharedDescriptor(try SystemCall.open(path, O_WRONLY | O_CREAT | O_APPEND, mode: 0o600))
+            } catch {
+                throw ToolFailure("cannot write the log: \(path): \(error)")
+            }
         }
         do throws(LaunchError) {
             let process = try launch.start(configuration)

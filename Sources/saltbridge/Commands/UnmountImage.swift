@@ -63,6 +63,13 @@ enum Unmounter {
         MountTable.remove(mountpoint: mountpoint)
     }
 
+    /// Takes a mount out of the tree of names. It serves on until nobody uses it.
+    static func detach(_ path: String) throws(ToolFailure) {
+        let mountpoint = try MountPoint.canonical(path)
+        if let error = MountChange.takeAway(mountpoint) { throw ToolFailure("cannot unmount \(path): \(error)") }
+        MountTable.remove(mountpoint: mountpoint)
+    }
+
     private static func waitForEnd(_ process: Int32) {
         var entries = [pollfd(fd: process, events: Int16(POLLIN), revents: 0)]
         while (try? SystemCall.poll(&entries, milliseconds: -1)) == 0 {}

@@ -73,18 +73,25 @@ enum MountHelper {
 
     private static func unmount(_ arguments: [String]) throws(ToolFailure) {
         var words: [String] = []
-        var isLazy = false
+        var (isLazy, isForced) = (false, false)
         var index = 0
         while index < arguments.count {
             let argument = arguments[index]
             index += 1
             switch argument {
             case "-N", "-t": index += 1
-            case _ where argument.hasPrefix("-"): if argument.contains("l") || argument.contains("f") { isLazy = true }
+            case _ where argument.hasPrefix("-"):
+                isLazy = isLazy || argument.contains("l")
+                isForced = isForced || argument.contains("f")
             default: words.append(argument)
             }
         }
         guard words.count == 1 else { throw ToolFailure("usage: umount.saltbridge MOUNTPOINT") }
-        try Unmounter.unmount(words[0], isLazy: isLazy)
+        // What umount(8) calls lazy takes the name away: who has files open goes on, and the mount ends with the last of them.
+        if isLazy, !isForced {
+            try Unmounter.detach(words[0])
+        } else {
+            try Unmounter.unmount(words[0], isLazy: isForced)
+        }
     }
 }

@@ -99,12 +99,17 @@ struct MountPlan {
         configuration.source = opened.name
         let supervisor = try ProgramLocator.require("saltbridge-supervisor")
         configuration.mount = MountRequest(
-            mountpoint: try MountPoint.canonical(mountpoint),
+            mountpoint: try MountPoint.folder(mountpoint),
             source: opened.reference.isRemote
                 ? opened.reference.path : try MountPoint.canonical(opened.reference.path),
             options: kernelOptions + (isReadOnly && !kernelOptions.contains("ro") ? ["ro"] : []),
             cleanupProgram: supervisor)
         try applySettings(to: &configuration)
+        let names = configuration.schemes.map(\.name)
+        if let root, !names.contains(root) {
+            throw ToolFailure(
+                "there is no scheme \(root) to be the root", advice: "There are \(names.joined(separator: ", ")).")
+        }
         RemoteDisk.extendLimits(of: &configuration)
         return configuration
     }
@@ -298,6 +303,17 @@ enum MountPoint {
             throw ToolFailure("\(path): \(Errno(rawValue: errno))")
         }
         return folder == "/" ? "/\(name)" : "\(folder)/\(name)"
+    }
+
+    /// The same of a path that something is to be mounted at: a directory.
+    static func folder(_ path: String) throws(ToolFailure) -> String {
+        let result = try canonical(path)
+        var status = stat()
+        // One whose server is dead can't be asked, and will be refused when it is mounted.
+        if unsafe stat(result, &status) == 0, status.st_mode & S_IFMT != S_IFDIR {
+            throw ToolFailure("\(path) is no directory")
+        }
+        return result
     }
 
     private static func realPath(_ path: String) -> String? {
