@@ -126,11 +126,11 @@ final class HandleTable: Sendable {
         }
     }
 
-    /// Whether a file was opened for writing; false for what isn't open.
-    func isWritable(_ handle: UInt64) -> Bool {
+    /// The flags that a file was opened with; nil if it isn't open.
+    func flags(_ handle: UInt64) -> UInt32? {
         state.withLock { _ in
-            guard let index = index(handle), kind(index) == Place.open else { return false }
-            return UInt32(truncatingIfNeeded: word(index, 0) >> 32) & OpenFlags.accessMask != OpenFlags.readOnly
+            guard let index = index(handle), kind(index) == Place.open else { return nil }
+            return UInt32(truncatingIfNeeded: word(index, 0) >> 32)
         }
     }
 

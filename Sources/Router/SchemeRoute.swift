@@ -168,8 +168,8 @@ public final class SchemeRoute: Sendable {
     /// The file was not opened.
     public func didNotOpen(_ handle: UInt64) { handles.free(handle) }
 
-    /// Whether an open file was opened for writing.
-    public func isWritable(_ handle: UInt64) -> Bool { handles.isWritable(handle) }
+    /// The flags of open(2) that a file was opened with; nil if it isn't open.
+    public func openFlags(_ handle: UInt64) -> UInt32? { handles.flags(handle) }
 
     /// The kernel's number to wake those who poll an open file with.
     public func setWakeHandle(_ number: UInt64, handle: UInt64) { handles.setWakeHandle(number, handle) }

@@ -82,7 +82,9 @@ extension RouterBackend {
             known.node = node
             return known
         }
-        if let handle, let missing = full.missing(node), route.isWritable(handle) {
+        if let handle, let missing = full.missing(node), let flags = route.openFlags(handle),
+            Int32(bitPattern: flags) & O_ACCMODE != O_RDONLY
+        {
             try checkRoom(for: missing, request, node)
         }
         let call = call(.getattr, request, number, handle: handle ?? 0)
