@@ -62,6 +62,12 @@ struct DiskFaultTests {
     @Test func fullDiskIsToldToWhoNeverSyncs() throws {
         let mount = try ToolMount(size: "16M")
         try mount.mount("--root", "file")
+        try writeWithoutEnd(mount)
+        try mount.unmount()
+        #expect(try mount.run(["fsck", mount.image]).status == 0)
+    }
+
+    private func writeWithoutEnd(_ mount: ToolMount) throws {
         let file = try SystemCall.open(mount.path("endless"), O_CREAT | O_RDWR, mode: 0o644)
         let piece = contents(1, 1 << 20)
         var written = 0
@@ -82,8 +88,6 @@ struct DiskFaultTests {
         #expect(unsafe pwrite(file.rawValue, piece, piece.count, 0) == piece.count)
         #expect(fsync(file.rawValue) == 0)
         #expect(try bytes(mount.path("endless")) == piece)
-        try mount.unmount()
-        #expect(try mount.run(["fsck", mount.image]).status == 0)
     }
 
     @Test func tooLargeFilesAreRefused() throws {
