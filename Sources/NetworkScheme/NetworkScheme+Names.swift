@@ -176,7 +176,7 @@ extension NetworkScheme {
         }
     }
 
-    /// `rm tcp/listen/ADDRESS:PORT` ends the listening.
+    /// `rm tcp/listen/ADDRESS:PORT` ends the listening; who waits there for a caller gets ECONNABORTED.
     public func unlink(_ parent: UInt64, _ name: RawSpan, _ context: inout CallContext) throws(Errno) {
         guard case .directory(.tcpListen) = NodeNumber(parent) else { throw .notPermitted }
         let name = try text(name)
@@ -188,9 +188,9 @@ extension NetworkScheme {
                 throw .noSuchFileOrDirectory
             }
             defer { end(found, &state) }
+            state.sentAway.formUnion(found.waiters)
             return found.waiters
         }
-        // Their next attempt makes the listener anew: they were there first.
         for waiter in waiting { context.wake(waiter.node) }
     }
 

@@ -55,6 +55,8 @@ extension NetworkScheme {
         case .tcpListen:
             try state.withLock { state throws(Errno) in
                 if try known(caller, handle, isCaller: true, &state) != nil { return }
+                let waiter = Waiter(request: caller.requestID, channel: caller.channel, node: node)
+                if state.sentAway.remove(waiter) != nil { throw .connectionAbort }
                 let found = state.connections.values.first { $0.kind == .listener && memory.text($0.slot) == text }
                 let listener: Connection
                 if let found { listener = found } else { listener = try listen(text, &state) }
@@ -264,6 +266,7 @@ extension NetworkScheme {
     /// Ends what the call had begun; a write tells how much it sent.
     public func cancelled(requestID: UInt64, channel: UInt32, node: UInt64) -> Int64? {
         state.withLock { state in
+            state.sentAway = state.sentAway.filter { $0.request != requestID || $0.channel != channel }
             for connection in state.connections.values {
                 connection.waiters.removeAll { $0.request == requestID && $0.channel == channel }
                 if let writer = connection.writer, writer.request == requestID, writer.channel == channel {

@@ -14,6 +14,8 @@ public final class NetworkScheme: NodeScheme {
         var byHandle: [HandleKey: Int] = [:]
         /// Handles of look-ups (`dns/NAME`).
         var lookups: [HandleKey: Lookup] = [:]
+        /// Who waited for callers of a listener when that was removed, and hasn't been told.
+        var sentAway: Set<Waiter> = []
     }
 
     /// What a handle of `dns/NAME` reads.

@@ -160,6 +160,33 @@ struct NetworkTests {
         try system.end()
     }
 
+    @Test func removingTheNameSendsWaitersAway() throws {
+        let system = try MountedSystem.withNetwork()
+        let port = try freePort()
+        let path = "\(system.network)/tcp/listen/127.0.0.1:\(port)"
+        let outcome = Locked<Int32>(0)
+        let server = try spawnThread(name: "server") {
+            let code = errno {
+                let file = try open(path)
+                close(file)
+            }
+            outcome.withLock { $0 = code }
+        }
+        system.waitUntilListening("127.0.0.1:\(port)")
+        #expect(unsafe unlink(path) == 0)
+        server.join()
+        #expect(outcome.withLock { $0 } == ECONNABORTED)
+        #expect(errno { try connectLocally(port) } == ECONNREFUSED)
+        // It can be made anew.
+        let again = try spawnThread(name: "server") {
+            if let file = try? open(path) { close(file) }
+        }
+        system.waitUntilListening("127.0.0.1:\(port)")
+        close(try connectLocally(port))
+        again.join()
+        try system.end()
+    }
+
     @Test func datagramsStayWhole() throws {
         let system = try MountedSystem.withNetwork()
         let udp = "\(system.network)/udp"
