@@ -78,6 +78,9 @@ struct SetFault: ParsableCommand {
     }
 
     func run() throws {
+        guard disk == "disk" || disk.hasPrefix("disk.") else {
+            throw ToolFailure("\(disk) is no disk scheme", advice: "They are called disk and disk.NAME.")
+        }
         let mount = try mount.select()
         _ = try mount.ask(
             .make([
