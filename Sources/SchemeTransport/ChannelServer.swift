@@ -184,24 +184,37 @@ public final class ChannelServer: @unchecked Sendable {
     /// - Parameter body: true to stay in the lead. Answer the request in it, or return false and answer later.
     /// - Returns: false if the server stops.
     public func lead(worker: Int, _ body: (IncomingRequest) -> Bool) -> Bool {
-        taking.withLock { side in
+        // Before it waits for the lead: to wait is no work.
+        let arrival = Clock.monotonicNanoseconds()
+        return taking.withLock { side in
+            let isKnown = side.companions.indices.contains(worker)
+            if isKnown { side.companions[worker].cameBack(at: arrival, client: clientProcessor) }
             var turn: UInt64?
             while true {
                 if isStopping.load(ordering: .acquiring) { return false }
                 if let request = take(&side, worker) {
-                    if turn == nil { turn = request.takenAt }
-                    if !body(request) { return true }
+                    let start = turn ?? request.takenAt
+                    turn = start
+                    if !body(request) {
+                        // To move bytes keeps a processor busy; what else takes long (a sync) mostly waits.
+                        if isKnown, request.opcode == .read || request.opcode == .write {
+                            side.companions[worker].left(since: start)
+                        }
+                        return true
+                    }
                 } else {
-                    if let start = turn.take(), side.companions.indices.contains(worker) {
+                    if let start = turn.take(), isKnown {
                         side.companions[worker].finishedTurn(
-                            Clock.monotonicNanoseconds() &- start,
-                            client: request.load32(ChannelLayout.clientProcessorOffset))
+                            Clock.monotonicNanoseconds() &- start, client: clientProcessor)
                     }
                     rest(&side)
                 }
             }
         }
     }
+
+    /// Where the client submitted last, plus one; 0: unknown.
+    private var clientProcessor: UInt32 { request.load32(ChannelLayout.clientProcessorOffset) }
 
     /// Takes one request if there is one; doesn't wait. For servers that poll on more than this channel.
     public func takeIfAvailable(worker: Int = 0) -> IncomingRequest? {

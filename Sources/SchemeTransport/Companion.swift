@@ -15,6 +15,20 @@ struct Companion {
     private var seen: UInt32 = 0
     /// Where the thread is kept, plus one; 0 if it isn't.
     private var kept: UInt32 = 0
+    /// When the turn began that goes on while another thread has the lead, in monotonic nanoseconds; nil if none does.
+    private var openTurn: UInt64?
+
+    /// Whether the thread is kept on a processor.
+    var isKept: Bool { kept != 0 }
+
+    /// The thread leaves the lead to move many bytes: its turn, begun at `start` (monotonic nanoseconds), ends when it comes back.
+    mutating func left(since start: UInt64) { openTurn = start }
+
+    /// The thread came back at `time` (monotonic nanoseconds). `processor`: as with `finishedTurn`.
+    mutating func cameBack(at time: UInt64, client processor: UInt32) {
+        guard let start = openTurn.take() else { return }
+        finishedTurn(time &- start, client: processor)
+    }
 
     /// Learns from a turn: from the first request after a sleep to the next sleep.
     ///
