@@ -26,8 +26,11 @@ public enum KeyDerivation {
 public enum KeySlots {
     /// The cipher of an encrypted disk and the slot that the password fits; nil if it fits none. Unused slots are skipped,
     /// the others tried in turn.
+    ///
+    /// - Parameter others: further headers of the same ring. All have the same keys, and no hash covers what tells that a key is right:
+    ///   where it is damaged in the header, it may be whole in one of these.
     public static func unlock(
-        _ header: Header, password: [UInt8]
+        _ header: Header, among others: [Header] = [], password: [UInt8]
     ) throws(CodecError) -> (cipher: BlockCipher, slot: Int)? {
         for index in 0..<Limits.keySlotCount {
             let slot = header.keySlot(index)
@@ -38,7 +41,7 @@ public enum KeySlots {
             // Equal halves are no key of a cipher, but what a damaged slot may well decrypt to.
             guard key1 != key2 else { continue }
             let cipher = try BlockCipher(key1: key1, key2: key2)
-            if try cipher.opens(header) { return (cipher, index) }
+            for witness in [header] + others where try cipher.opens(witness) { return (cipher, index) }
         }
         return nil
     }

@@ -146,6 +146,12 @@ public struct Header: Hashable, Sendable {
         }
     }
 
+    /// Whether any key slot is in use.
+    public var hasKeySlots: Bool {
+        !storage.rawBytes.extracting(Offset.keySlots..<Offset.keySlots + Limits.keySlotCount * KeySlot.byteCount)
+            .isAllZero()
+    }
+
     /// What this project keeps in the padding; nil if there is nothing or it belongs to another generation.
     public var headerExtension: HeaderExtension? {
         HeaderExtension(decoding: storage.rawBytes, generation: generation)
@@ -171,7 +177,8 @@ public struct Header: Hashable, Sendable {
     /// What the encrypted hash is before encryption: the hash and eight zero bytes.
     public var plainEncryptedHash: Bytes16 { Bytes16(low: storedHash, high: 0) }
 
-    /// Whether everything but headers and the reserved area is encrypted.
+    /// Whether this header says that everything but headers and the reserved area is encrypted. The 16 bytes that say so are covered
+    /// by no hash: `HeaderRing.isEncrypted` asks all headers.
     public var isEncrypted: Bool { encryptedHash != plainEncryptedHash }
 
     /// Computes and stores the hash. The encrypted hash becomes its plain form, which says that nothing is encrypted: on
@@ -255,6 +262,16 @@ public enum HeaderRing {
     public static func start(headerAt block: UInt64, generation: Generation) -> UInt64? {
         let inRing = generation.ringBlock
         return inRing <= block ? block - inRing : nil
+    }
+
+    /// Whether a file system is encrypted, by all valid headers of its ring.
+    ///
+    /// No hash covers what a header says about that, so one alone may be damaged: a claim to be encrypted without a key slot doesn't
+    /// count, as no password could open it, and of the others the majority decides.
+    public static func isEncrypted(_ headers: [Header]) -> Bool {
+        let plain = headers.count { !$0.isEncrypted }
+        let encrypted = headers.count { $0.isEncrypted && $0.hasKeySlots }
+        return encrypted > 0 && encrypted >= plain
     }
 
     /// Whether the header of a generation may lie in a block of the ring, 0 to 255.

@@ -52,7 +52,7 @@ public final class FileSystem: Sendable {
         }
         let found = try HeaderSearch.find(device, options)
         header = found.header
-        let cipher = try Self.unlock(found.header, options.password)
+        let cipher = try Self.unlock(found, options.password)
         source = BlockSource(
             device: device, start: found.start &* UInt64(Limits.blockSize), blockCount: found.header.blockCount,
             cipher: cipher, pool: pool)
@@ -86,15 +86,17 @@ public final class FileSystem: Sendable {
     }
 
     /// The cipher of an encrypted file system; nil for one that isn't.
-    private static func unlock(_ header: Header, _ password: [UInt8]?) throws(FileSystemError) -> BlockCipher? {
-        guard header.isEncrypted else {
+    private static func unlock(
+        _ found: HeaderSearch.Found, _ password: [UInt8]?
+    ) throws(FileSystemError) -> BlockCipher? {
+        guard HeaderRing.isEncrypted(found.ring) else {
             if password != nil { throw .notEncrypted }
             return nil
         }
         guard let password else { throw .wrongPassword }
         let cipher: BlockCipher?
         do {
-            cipher = try KeySlots.unlock(header, password: password)?.cipher
+            cipher = try KeySlots.unlock(found.header, among: found.ring, password: password)?.cipher
         } catch {
             throw .cipher("\(error)")
         }

@@ -13,6 +13,8 @@ enum HeaderSearch {
     struct Found {
         var header: Header
         var start: UInt64
+        /// All headers of the file system that were looked at, which together say whether it is encrypted.
+        var ring: [Header]
     }
 
     /// The newest header of the first file system on the device, or the one of the wanted generation.
@@ -48,7 +50,9 @@ enum HeaderSearch {
                             return nil
                         }
                     }
-                    return try best.map { header throws(FileSystemError) in try checked(header, device, place.start) }
+                    // What says whether it is encrypted may be damaged: then the others are asked.
+                    guard let best, !best.isEncrypted, !best.hasKeySlots else { return nil }
+                    return try checked(best, device, place.start, ring: [best])
                 }
                 best = header
                 next = Generation(next.rawValue &+ 1)
@@ -82,11 +86,13 @@ enum HeaderSearch {
         _ device: any BlockDevice, _ start: UInt64, _ first: Header, _ buffer: AlignedBuffer, _ options: OpenOptions
     ) throws(FileSystemError) -> Found {
         var best: Header? = options.generation == nil || options.generation == first.generation ? first : nil
+        var ring: [Header] = []
         let total = device.byteCount / UInt64(Limits.blockSize)
         for block in 0..<min(Limits.ringBlocks, total - start) {
             guard let header = header(buffer, Int(block) * Limits.blockSize),
                 HeaderRing.accepts(header.generation, inBlock: block), header.uuid == first.uuid
             else { continue }
+            ring.append(header)
             if let wanted = options.generation {
                 if header.generation == wanted { best = header }
             } else if (best?.generation ?? Generation(0)) < header.generation {
@@ -94,18 +100,18 @@ enum HeaderSearch {
             }
         }
         guard let best else { throw .noFileSystem }
-        return try checked(best, device, start)
+        return try checked(best, device, start, ring: ring.isEmpty ? [best] : ring)
     }
 
     private static func checked(
-        _ header: Header, _ device: any BlockDevice, _ start: UInt64
+        _ header: Header, _ device: any BlockDevice, _ start: UInt64, ring: [Header]
     ) throws(FileSystemError) -> Found {
         do {
             try header.checkGeometry(availableBytes: device.byteCount - start * UInt64(Limits.blockSize))
         } catch {
             throw .corrupt(error, block: header.generation.ringBlock)
         }
-        return Found(header: header, start: start)
+        return Found(header: header, start: start, ring: ring)
     }
 
     private static func header(_ buffer: AlignedBuffer, _ offset: Int) -> Header? {
