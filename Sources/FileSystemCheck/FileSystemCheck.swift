@@ -25,48 +25,35 @@ public enum FileSystemCheck {
         return checker
     }
 
-    /// The report of a pass, with the newest whole generation if the checked one has lost metadata.
+    /// The report of a pass, with the generation to go back to if the checked one has lost metadata.
     static func report(
         _ checker: Checker, _ image: OpenedImage, _ header: Header, _ options: CheckOptions
     ) -> CheckReport {
         var report = checker.report(in: header.generation)
         guard options.searchesWholeGeneration, report.hasLostMetadata,
-            let whole = newestWhole(image, before: header.generation, options)
+            let fallback = Fallback.search(image, before: header, checker, options)
         else { return report }
-        report.wholeGeneration = whole.generation
-        report.changesSinceWhole = GenerationDifference(image, whole, header).changes()
+        let generation = fallback.header.generation
+        if fallback.isWhole {
+            report.wholeGeneration = generation
+        } else {
+            report.fullerGeneration = generation
+        }
+        report.changesSinceWhole = GenerationDifference(image, fallback.header, header).changes()
         let changes = report.changesSinceWhole
         var list = changes.prefix(8).map { "\($0.kind.rawValue) \($0.path)" }.joined(separator: ", ")
         if changes.count > 8 {
             list += " and \(changes.count - 8) more"
         }
+        let other =
+            fallback.isWhole
+            ? "the newest that is whole is \(generation)" : "none is whole, and more is left of \(generation)"
         let finding = Finding(
             .generationNotWhole, block: header.generation.ringBlock,
-            detail:
-                "generation \(header.generation) has lost metadata; the newest that is whole is \(whole.generation). "
+            detail: "generation \(header.generation) has lost metadata; \(other). "
                 + (changes.isEmpty ? "Nothing else is known to differ" : "Since then: \(list)"))
         report.findings.append(finding)
         report.counts[.generationNotWhole, default: 0] += 1
         return report
     }
-
-    /// The newest generation before another one whose metadata can be read in full.
-    static func newestWhole(
-        _ image: OpenedImage, before generation: Generation, _ options: CheckOptions
-    ) -> Header? {
-        var quick = options
-        quick.verifyData = false
-        quick.maximumFindings = 0
-        quick.progress = nil
-        for header in image.headers where header.generation < generation {
-            let checker = run(image, header, quick)
-            if !checker.report(in: header.generation).hasLostMetadata { return header }
-        }
-        return nil
-    }
-}
-
-extension CheckReport {
-    /// Whether metadata of the generation can't be read.
-    public var hasLostMetadata: Bool { counts.keys.contains { $0.isLossOfMetadata } }
 }

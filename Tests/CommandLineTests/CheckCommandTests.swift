@@ -1,3 +1,4 @@
+import DiskFormat
 import Glibc
 import Platform
 import TestSupport
@@ -66,6 +67,41 @@ import Testing
         let losses = try #require(try JSONValue(parsing: repaired.output)["losses"]?.array)
         #expect(try losses.map { try $0.whole("node") as UInt64 } == [25])
         #expect(try fsck(bench, image).status == 0)
+    }
+
+    /// One bit of the 16 bytes of the newest header that no hash covers: it claims to be encrypted, and there is no password.
+    @Test func aFlippedBitAsksForNoPassword() throws {
+        let bench = try Workbench()
+        var bytes = try GoldenImage.smallTree.bytes()
+        bytes[893 % 256 * 4096 + 4080] ^= 1
+        try bench.write("disk.img", bytes)
+        let image = bench.file("disk.img")
+        #expect(try bench.run("ls", image).lines.contains("sizes"))
+        #expect(try bench.run("inspect", image).text.contains("encrypted: false"))
+        let found = try fsck(bench, image)
+        #expect(found.status == 4 && found.text.contains("headerEncryptedHashWrong"))
+        let repaired = try fsck(bench, image, "--repair")
+        #expect(repaired.status == 1 && repaired.lines.last?.hasSuffix("(--verify-data)") == true)
+        #expect(try fsck(bench, image).status == 0)
+        #expect(try bench.run("ls", image).lines.contains("sizes"))
+    }
+
+    /// A newest header that leads nowhere, with 255 good ones beside it.
+    @Test func theTreeOfAnOlderGenerationIsTaken() throws {
+        let bench = try Workbench()
+        var bytes = try GoldenImage.smallTree.bytes()
+        let place = 893 % 256 * 4096
+        var header = try Header(decoding: bytes.rawBytes.extracting(place..<place + 4096))
+        header.tree.address = BlockAddress(number: 0xFFFF, level: 0)
+        header.seal()
+        bytes.replaceSubrange(place..<place + 4096, with: header.bytes)
+        try bench.write("disk.img", bytes)
+        let image = bench.file("disk.img")
+        #expect(try bench.run("ls", image).lines.contains("sizes"))
+        #expect(try fsck(bench, image, "--repair", "--in-place").status == 8)
+        #expect(try fsck(bench, image, "--repair").status == 1)
+        #expect(try fsck(bench, image).status == 0)
+        #expect(try bench.run("ls", image).lines.contains("sizes"))
     }
 
     @Test func failuresHaveTheExitCodesOfFsck() throws {

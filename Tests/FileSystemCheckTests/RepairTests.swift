@@ -87,6 +87,32 @@ import Testing
         #expect(try surgeon.check(verifyData: true).isClean)
     }
 
+    /// A node that is lost is told by the name that still leads to it.
+    @Test func lostNodesAreNamed() throws {
+        let surgeon = try Surgeon(.smallTree)
+        let place = Surgeon.node(20)
+        let old = try surgeon.pointer(place)
+        try surgeon.setPointer(place, BlockPointer(address: BlockAddress(number: 1 << 40, level: 0), hash: old.hash))
+        let found = try surgeon.check()
+        #expect(found.findings.contains { $0.rule == .pointerOutOfRange && $0.path == "/sizes/c2" })
+        let report = try surgeon.repair(fallsBack: false)
+        #expect(report.losses.map(\.path) == ["/sizes/c2"])
+    }
+
+    /// The same for all nodes of a lost tree block.
+    @Test func nodesOfALostTreeBlockAreNamed() throws {
+        let surgeon = try Surgeon(.smallTree)
+        try surgeon.ruin(surgeon.pointer(Surgeon.tree(300, level: 0)).address.number)
+        let before = try FileSystemCheck.check(try Surgeon.original(.smallTree))
+        let report = try surgeon.repair(fallsBack: false)
+        let named = Set(report.losses.compactMap(\.path))
+        #expect(
+            named.contains { $0.hasPrefix("/hard/") || $0 == "/links/three" }
+                && named.contains { $0.hasPrefix("/many/") })
+        // The block itself is one loss more.
+        #expect(UInt64(report.losses.count) - 1 == before.nodes - report.before.nodes)
+    }
+
     @Test func tornNewestHeaderIsSaid() throws {
         let surgeon = try Surgeon(.smallTree)
         let newest = surgeon.header.generation

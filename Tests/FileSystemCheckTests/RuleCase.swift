@@ -11,19 +11,20 @@ struct RuleCase: Sendable, CustomTestStringConvertible {
     /// Rules that can't but be broken along with it.
     var along: Set<Rule> = []
     var verifiesData = false
-    /// Nothing to be repaired from but this generation.
+    /// Metadata is lost that an older generation still has: that one takes its place.
     var fallsBack = false
     let operate: @Sendable (Surgeon) throws -> Void
 
     init(
         _ rule: Rule, _ name: String = "", image: GoldenImage = .smallTree, along: Set<Rule> = [],
-        verifiesData: Bool = false, _ operate: @escaping @Sendable (Surgeon) throws -> Void
+        verifiesData: Bool = false, fallsBack: Bool = false, _ operate: @escaping @Sendable (Surgeon) throws -> Void
     ) {
         self.rule = rule
         self.name = name
         self.image = image
         self.along = along
         self.verifiesData = verifiesData
+        self.fallsBack = fallsBack
         self.operate = operate
     }
 

@@ -24,6 +24,21 @@ extension RuleCase {
         ) { surgeon in
             try surgeon.edit(Surgeon.node(SmallTree.many)) { $0.setPointer(.marker(depth: 15), at: 128) }
         },
+        RuleCase(
+            .directoryPointersInvalid, "depth 15 in the root",
+            along: [.nodeOrphaned, .blockLeaked, .directorySizeWrong, .nodeBlocksTooHigh], fallsBack: true
+        ) { surgeon in
+            try surgeon.move(Surgeon.node(1))
+            try surgeon.edit(Surgeon.node(1)) { $0.setPointer(.marker(depth: 15), at: 128) }
+        },
+        RuleCase(
+            .directoryListInvalid, "a name that is too long in the root", along: [.nodeOrphaned, .directoryNotCleared],
+            fallsBack: true
+        ) { surgeon in
+            try surgeon.move(Surgeon.node(1))
+            try surgeon.move(SmallTree.list(1))
+            try surgeon.edit(SmallTree.list(1)) { $0[4] = 255 }
+        },
         RuleCase(.directoryListUnreadable, along: [.nodeOrphaned]) { surgeon in
             try surgeon.ruin(surgeon.pointer(SmallTree.list(SmallTree.many)).address.number)
         },

@@ -27,6 +27,39 @@ extension RuleCase {
         RuleCase(.headerSizeWrong) { surgeon in
             try surgeon.editHeader { $0.byteCount += 77 }
         },
+        RuleCase(.headerSizeWrong, "beyond the device") { surgeon in
+            try surgeon.editHeader { $0.byteCount = 1 << 40 }
+        },
+        RuleCase(.headerSizeWrong, "none", fallsBack: true) { surgeon in
+            try surgeon.editHeader { $0.byteCount = 0 }
+        },
+        RuleCase(.headerSizeWrong, "the ring alone", fallsBack: true) { surgeon in
+            try surgeon.editHeader { $0.byteCount = 257 << 12 }
+        },
+        RuleCase(.headerEncryptedHashWrong, "hash") { surgeon in
+            try surgeon.flip(surgeon.header, bit: 4075 * 8 + 3)
+        },
+        RuleCase(.headerEncryptedHashWrong, "zeros") { surgeon in
+            try surgeon.flip(surgeon.header, bit: 4087 * 8 + 7)
+        },
+        RuleCase(.headerEncryptedHashWrong, "encrypted", image: .encrypted) { surgeon in
+            // Its older generations were wiped out: it gets one.
+            try surgeon.edit(Surgeon.node(1)) { $0.set64(9, at: 22) }
+            try surgeon.repair()
+            try surgeon.flip(Surgeon(continuing: surgeon).header, bit: 4072 * 8)
+        },
+        RuleCase(.headerEncryptedHashWrong, "plain on an encrypted disk", image: .encrypted) { surgeon in
+            try surgeon.edit(Surgeon.node(1)) { $0.set64(9, at: 22) }
+            try surgeon.repair()
+            var header = try Surgeon(continuing: surgeon).header
+            header.seal()
+            try surgeon.writeRing(header.generation.ringBlock, header.bytes)
+        },
+        RuleCase(.headerEncryptedHashWrong, "an older one") { surgeon in
+            let older = Generation(surgeon.header.generation.rawValue - 7)
+            let bytes = try surgeon.read(older.ringBlock)
+            try surgeon.flip(Header(decoding: bytes.rawBytes), bit: 4080 * 8)
+        },
     ]
 
     static let pointers: [RuleCase] = [
@@ -57,13 +90,40 @@ extension RuleCase {
                 place, BlockPointer(address: BlockAddress(number: 1 << 40, level: 0), hash: old.hash))
             try surgeon.log(old.address.number, 1)
         },
-        RuleCase(.pointerOutOfRange, "node", along: [.entryDangling]) { surgeon in
+        RuleCase(.pointerOutOfRange, "the header's tree", along: [.blockLeaked], fallsBack: true) { surgeon in
+            try surgeon.editHeader { $0.tree.address = BlockAddress(number: 1 << 30, level: 0) }
+        },
+        RuleCase(.pointerOutOfRange, "the header's tree in the ring", along: [.blockLeaked], fallsBack: true) {
+            surgeon in
+            try surgeon.editHeader { $0.tree.address = BlockAddress(number: 5, level: 0) }
+        },
+        RuleCase(.pointerLevelInvalid, "the header's tree", along: [.blockLeaked], fallsBack: true) { surgeon in
+            try surgeon.editHeader { $0.tree.address.rawValue |= 1 }
+        },
+        RuleCase(
+            .pointerOutOfRange, "the root's list", along: [.blockLeaked, .nodeOrphaned], fallsBack: true
+        ) { surgeon in
+            try surgeon.move(Surgeon.node(1))
+            let old = try surgeon.pointer(SmallTree.list(1))
+            try surgeon.setPointer(
+                SmallTree.list(1), BlockPointer(address: BlockAddress(number: 1 << 40, level: 0), hash: old.hash))
+        },
+        RuleCase(
+            .pointerLevelInvalid, "the root's list", along: [.blockLeaked, .nodeOrphaned], fallsBack: true
+        ) { surgeon in
+            try surgeon.move(Surgeon.node(1))
+            let old = try surgeon.pointer(SmallTree.list(1))
+            try surgeon.setPointer(
+                SmallTree.list(1),
+                BlockPointer(address: BlockAddress(number: old.address.number, level: 2), hash: old.hash))
+        },
+        RuleCase(.pointerOutOfRange, "node", along: [.entryDangling], fallsBack: true) { surgeon in
             let place = Surgeon.node(SmallTree.inlineFile)
             let old = try surgeon.pointer(place)
             try surgeon.setPointer(place, BlockPointer(address: BlockAddress(number: 3, level: 0), hash: old.hash))
             try surgeon.log(old.address.number, 1)
         },
-        RuleCase(.pointerLevelInvalid, "node", along: [.entryDangling, .blockLeaked]) { surgeon in
+        RuleCase(.pointerLevelInvalid, "node", along: [.entryDangling, .blockLeaked], fallsBack: true) { surgeon in
             let place = Surgeon.node(SmallTree.inlineFile)
             let old = try surgeon.pointer(place)
             try surgeon.setPointer(
@@ -82,7 +142,7 @@ extension RuleCase {
             try surgeon.setPointer(place, shared)
             try surgeon.log(old.address.number, 1)
         },
-        RuleCase(.blockUsedTwice, "node", along: [.entryDangling]) { surgeon in
+        RuleCase(.blockUsedTwice, "node", along: [.entryDangling], fallsBack: true) { surgeon in
             let shared = try surgeon.pointer(Surgeon.node(SmallTree.inlineFile))
             let place = Surgeon.node(SmallTree.otherFile)
             let old = try surgeon.pointer(place)
@@ -133,6 +193,25 @@ extension RuleCase {
                 bytes.setPointer(.null, at: 16)
                 bytes[TreeBlock.bitmapOffset] &= ~2
             }
+        },
+        RuleCase(
+            .rootNotDirectory, "zeros",
+            along: [
+                .nodeModeInvalid, .nodeOrphaned, .blockLeaked, .directoryCycle, .nodeLinksWrong, .nodeBlocksTooLow,
+            ], fallsBack: true
+        ) { surgeon in
+            try surgeon.move(Surgeon.node(1))
+            try surgeon.edit(Surgeon.node(1)) { $0 = [UInt8](repeating: 0, count: 4096) }
+        },
+        RuleCase(
+            .rootNotDirectory, "its mode",
+            along: [
+                .nodeOrphaned, .blockLeaked, .directoryCycle, .pointerLevelInvalid, .recordsBeyondEnd,
+                .recordLevelInvalid,
+            ], fallsBack: true
+        ) { surgeon in
+            try surgeon.move(Surgeon.node(1))
+            try surgeon.edit(Surgeon.node(1)) { $0.set16(0x8000 | 0o755, at: 0) }
         },
         RuleCase(.rootNotDirectory, along: [.nodeOrphaned, .blockLeaked, .directoryCycle]) { surgeon in
             try surgeon.edit(Surgeon.node(1)) { bytes in

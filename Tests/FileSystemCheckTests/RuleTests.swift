@@ -39,6 +39,10 @@ import Testing
         #expect(others == [example.rule], "\(found.findings)")
         let finding = try #require(found.findings.first { $0.rule == example.rule })
         #expect(finding.severity == example.rule.severity)
+        if example.fallsBack {
+            try examineFallback(example, surgeon, found)
+            return
+        }
 
         let report = try surgeon.repair(verifyData: example.verifiesData, fallsBack: false)
         #expect(report.after.isClean, "\(report.after.findings)")
@@ -46,6 +50,32 @@ import Testing
         let again = try surgeon.check(verifyData: true)
         #expect(again.isClean, "\(again.findings)")
         #expect(again.generation == found.generation.next || example.rule == .headerMisplaced)
+    }
+
+    /// The newest generation that is whole takes the place of the one that isn't. Where the latter is kept all the same, or nothing at
+    /// all of it can be read, the whole one can be gone back to.
+    private static func examineFallback(_ example: RuleCase, _ surgeon: Surgeon, _ found: CheckReport) throws {
+        let whole = try #require(found.wholeGeneration)
+        #expect(whole < found.generation)
+        let older = try surgeon.check(verifyData: true, generation: whole)
+        #expect(older.isConsistent && older.nodes > 400)
+        let report = try surgeon.repair()
+        #expect(report.source == whole)
+        #expect(report.after.isClean && report.isComplete)
+        #expect(report.after.nodes == older.nodes - UInt64(older.releasedNodes.count))
+        #expect(try surgeon.check(verifyData: true).isClean)
+
+        let inPlace = try Surgeon(example.image)
+        try example.operate(inPlace)
+        switch Result(catching: { try inPlace.repair(fallsBack: false) }) {
+        case .success(let kept):
+            #expect(kept.source == found.generation && kept.after.isClean)
+        case .failure(let error):
+            guard case .nothingReadable? = error as? CheckError else { throw error }
+            #expect(try inPlace.check().generation == found.generation)
+        }
+        let undone = try FileSystemCheck.rollBack(inPlace.device, to: whole, time: Timespec(seconds: 1_800_000_000))
+        #expect(undone.after.isClean && undone.after.nodes == report.after.nodes)
     }
 
     @Test func missingTreeCannotBeRepairedInPlace() throws {

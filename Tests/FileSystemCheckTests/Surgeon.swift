@@ -80,6 +80,13 @@ final class Surgeon {
         try device.writeBytes(at: (start + block) << 12, bytes)
     }
 
+    /// Flips a bit of a header where it lies, whatever that does to its hashes.
+    func flip(_ header: Header, bit: Int) throws {
+        var bytes = header.bytes
+        bytes[bit / 8] ^= 1 << UInt8(bit % 8)
+        try writeRing(header.generation.ringBlock, bytes)
+    }
+
     /// Makes a block unreadable for who checks hashes.
     func ruin(_ block: UInt64) throws {
         var bytes = try device.readBytes(at: (start + block) << 12, count: 4096)
@@ -188,6 +195,17 @@ final class Surgeon {
                 AllocationLogBlock.setEntry(&$0, index, AllocationLogBlock.Entry(block: block, count: count))
             }
         }
+    }
+
+    /// Moves a block of metadata to a place that no generation uses, as a commit would: older generations keep theirs.
+    func move(_ place: [Int]) throws {
+        let old = try pointer(place)
+        let bytes = try read(old.address.number)
+        let block = try #require(freeBlocks().last)
+        try log(block, -1)
+        try write(block, bytes)
+        try setPointer(place, BlockPointer(address: BlockAddress(number: block, level: 0), hash: old.hash))
+        try log(old.address.number, 1)
     }
 
     /// Takes a free run of 2^level blocks and notes it in the log.

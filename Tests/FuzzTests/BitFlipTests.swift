@@ -106,7 +106,7 @@ import Testing
             try FileSystemCheck.check(try Self.image.get(), CheckOptions(verifyData: true, threads: 1)).isConsistent)
     }
 
-    /// Every bit of a block through the engine; the check sees one bit of each byte, another one in each.
+    /// Every bit of a block through the engine; the check sees one bit of each byte, another one in each, and in a longer run all.
     @Test(arguments: ImageSurgeon.Piece.Kind.allCases)
     func everyBit(of kind: ImageSurgeon.Piece.Kind) throws {
         let surgeon = try #require(try ImageSurgeon(try Self.image.get()))
@@ -121,19 +121,22 @@ import Testing
             let content = Self.content(of: device)
             if !Self.isPart(content, of: whole) { Issue.record("bit \(bit): wrong data") }
             if Self.readsEverything.contains(kind), content == whole { Issue.record("bit \(bit): not seen") }
-            guard bit / 8 % 8 == bit % 8 else { continue }
+            guard Self.isChecked(bit) else { continue }
             let report = try FileSystemCheck.check(device, options)
             if report.severity != .corruption { Issue.record("bit \(bit): not found") }
         }
     }
+
+    /// Whether the check is to see this bit: a check takes longer than the engine's look, so it is one of each byte.
+    private static func isChecked(_ bit: Int) -> Bool { bit / 8 % 8 == bit % 8 || MutatedImageTests.factor > 1 }
 
     /// The kinds whose blocks are read whenever all content is.
     static let readsEverything: Set<ImageSurgeon.Piece.Kind> = [
         .tree, .node, .list, .record, .hashTree, .directoryList, .attributes, .attributeValue,
     ]
 
-    /// The newest header: either it is still the one (16 bytes are not hashed: then it claims to be encrypted), or the one
-    /// before counts, whose content is the same.
+    /// The newest header: either it is still the one (16 bytes are not hashed: it claims to be encrypted, and the others know
+    /// better), or the one before counts, whose content is the same. Nothing is lost.
     @Test func everyBitOfTheHeader() throws {
         let surgeon = try #require(try ImageSurgeon(try Self.image.get()))
         let whole = try Self.whole.get()
@@ -142,12 +145,46 @@ import Testing
             var damaged = surgeon
             try damaged.editRaw(block: block) { $0[bit / 8] ^= 1 << (bit % 8) }
             let device = try damaged.device()
-            if !Self.isPart(Self.content(of: device), of: whole) { Issue.record("bit \(bit): wrong data") }
-            if bit / 8 % 8 == bit % 8 {
-                let options = CheckOptions(threads: 1, maximumFindings: 10, searchesWholeGeneration: false)
-                let report = try? FileSystemCheck.check(device, options)
-                if let report, report.counts[.headerTorn] != 1 { Issue.record("bit \(bit): not found") }
-            }
+            if Self.content(of: device) != whole { Issue.record("bit \(bit): not all is read") }
+            let isUnhashed = Header.Offset.encryptedHash..<Header.Offset.hash ~= bit / 8
+            guard isUnhashed || Self.isChecked(bit) else { continue }
+            let options = CheckOptions(threads: 1, maximumFindings: 10, searchesWholeGeneration: false)
+            let report = try FileSystemCheck.check(device, options)
+            let rule = isUnhashed ? Rule.headerEncryptedHashWrong : .headerTorn
+            if report.counts[rule] != 1 { Issue.record("bit \(bit): not found") }
         }
+    }
+
+    /// The same 16 bytes of an encrypted disk: the password opens it as before.
+    @Test func everyBitOfTheEncryptedHash() throws {
+        let device = MemoryDevice(byteCount: 2 << 20)
+        let time = Timespec(seconds: 1_700_000_000)
+        let password = Array("secret".utf8)
+        let keys = FormatOptions.Encryption(
+            password: password, salt: Bytes16(low: 3, high: 4), dataKey: Bytes16(low: 5, high: 6),
+            tweakKey: Bytes16(low: 7, high: 8))
+        var format = FormatOptions(uuid: Bytes16(low: 1, high: 2), time: time)
+        format.encryption = keys
+        try FileSystem.format(device, format)
+        var options = OpenOptions()
+        options.password = password
+        let system = try FileSystem(opening: device, options: options)
+        var context = RequestContext(time: time)
+        _ = try system.create(.root, "name", kind: .file, mode: 0o644, &context)
+        try system.close()
+        let surgeon = try #require(try ImageSurgeon(device, password: password))
+        let block = surgeon.start + surgeon.header.generation.ringBlock
+        options.readOnly = true
+        for bit in Header.Offset.encryptedHash * 8..<Header.Offset.hash * 8 {
+            var damaged = surgeon
+            try damaged.editRaw(block: block) { $0[bit / 8] ^= 1 << (bit % 8) }
+            let device = try damaged.device()
+            let opened = try FileSystem(opening: device, options: options)
+            #expect(opened.openedGeneration == surgeon.header.generation && (try? opened.resolve("name")) != nil)
+            let report = try FileSystemCheck.check(device, CheckOptions(password: password, threads: 1))
+            #expect(report.counts == [.headerEncryptedHashWrong: 1])
+        }
+        options.password = Array("wrong".utf8)
+        #expect(throws: FileSystemError.self) { try FileSystem(opening: device, options: options) }
     }
 }

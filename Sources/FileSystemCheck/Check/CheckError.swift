@@ -18,6 +18,10 @@ public enum CheckError: Error, Sendable {
     case generationNotFound(Generation, available: [Generation])
     /// That generation can't be read in full any more; the reason names the first loss.
     case generationNotWhole(Generation, reason: String)
+    /// Of the generation that would be repaired not a single node can be read, so that a repair would leave an empty file system.
+    case nothingReadable(Generation, reason: String)
+    /// The device is shorter than the file system, and there is no room in front of its end for what has to be written; sizes in bytes.
+    case tooShort(UInt64, needed: UInt64)
     /// There is no room for what has to be written.
     case noSpace(needed: UInt64, available: UInt64)
     /// The repaired file system would have so few free blocks that nothing in it could be changed any more.
@@ -48,6 +52,12 @@ extension CheckError: CustomStringConvertible {
             return "there is no header of generation \(generation) (there: \(range))"
         case .generationNotWhole(let generation, let reason):
             return "generation \(generation) can't be read in full any more: \(reason)"
+        case .nothingReadable(let generation, let reason):
+            return "nothing of generation \(generation) can be read; nothing was written: \(reason)"
+        case .tooShort(let present, let needed):
+            return
+                "no room: the image is shorter than its file system, \(present) of \(needed) bytes; make it \(needed) bytes long "
+                + "(truncate -s \(needed) IMAGE) and repair it then; nothing was written"
         case .noSpace(let needed, let available):
             return "no room: \(needed) blocks are needed, \(available) are free"
         case .wouldBeFull(let free, let needed):

@@ -6,7 +6,9 @@ public struct CheckReport: Sendable {
     public var generation: Generation
     /// The newest generation whose metadata can be read in full, if the checked one can't and it was searched for.
     public var wholeGeneration: Generation?
-    /// What differs between that generation and the checked one, as far as it can be read: what going back gives up. What
+    /// If none is whole: the older generation of which most is left, if that is more than is left of the checked one.
+    public var fullerGeneration: Generation?
+    /// What differs between the generation that a repair would take and the checked one, as far as it can be read: what going back gives up. What
     /// the checked one has lost is named as such.
     public var changesSinceWhole: [PathChange]
     /// Blocks that can be reached from the header, the header ring and block 256 apart.
@@ -33,6 +35,11 @@ public struct CheckReport: Sendable {
     public var findings: [Finding]
     /// How often each rule was broken, also beyond that limit.
     public var counts: [Rule: Int]
+    /// Whether metadata of the generation can't be read.
+    public var hasLostMetadata: Bool
+
+    /// The older generation that a repair takes in place of the checked one, which has lost metadata; nil if it keeps that.
+    public var fallback: Generation? { wholeGeneration ?? fullerGeneration }
 
     /// The highest severity found, nil if there was nothing.
     public var severity: Severity? { counts.keys.map(\.severity).max() }

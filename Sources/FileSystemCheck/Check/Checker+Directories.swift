@@ -40,6 +40,7 @@ extension Checker {
         if !root.pointer.isNull {
             if claim(root.pointer, of: "the directory's pointer", node: root.node) != nil {
                 damage[root.node].needsNewHashTree = true
+                damage[root.node].losesNames = true
                 walk.isIncomplete = true
             } else {
                 descend([(0, root.pointer)], levels: root.depth, &walk) { _, _, _ in }
@@ -79,6 +80,7 @@ extension Checker {
         forEachBlock(pointers) { checker, _, pointer, fault in
             walk.isIncomplete = true
             checker.damage[walk.node].needsNewHashTree = true
+            checker.damage[walk.node].losesNames = true
             checker.findings.add(
                 levels == 0 ? .directoryListUnreadable : .hashTreeBlockUnreadable, block: pointer.address.number,
                 node: walk.node, "a \(levels == 0 ? "list of entries" : "hash-tree block"): \(fault)")
@@ -120,6 +122,7 @@ extension Checker {
             if claim(pointer, of: "entry \(index) of a hash-tree block", node: node) != nil {
                 walk.isIncomplete = true
                 damage[node].needsNewHashTree = true
+                damage[node].losesNames = true
             } else {
                 children.append((index, pointer))
             }
@@ -131,6 +134,7 @@ extension Checker {
         if lastUsed < 0 {
             findings.add(.hashTreeBlockEmpty, block: block, node: node, "it has no entries")
             damage[node].needsNewHashTree = true
+            damage[node].losesNames = true
         }
         var result = SubtreeHashes()
         descend(children, levels: levels - 1, &walk) { checker, index, below in
@@ -178,6 +182,9 @@ extension Checker {
         if let problem = stored.problem {
             findings.add(.directoryListInvalid, block: block, node: node, problem)
             damage[node].needsNewHashTree = true
+            if stored.isIncomplete {
+                damage[node].losesNames = true
+            }
         }
         if let misplaced {
             findings.add(
@@ -241,6 +248,7 @@ extension Checker {
                 .entryDangling, block: block, node: directory,
                 "the name \(printable(name.copyToArray())) is that of node \(child), which is not there")
             damage[directory].needsNewHashTree = true
+            damage.addDangling(child, in: directory)
             return
         }
         let isFirst = nodes[index].references == 0

@@ -105,13 +105,13 @@ extension Checker {
     /// What was found, in the form that callers get.
     func report(in generation: Generation) -> CheckReport {
         CheckReport(
-            generation: generation, wholeGeneration: nil, changesSinceWhole: [],
+            generation: generation, wholeGeneration: nil, fullerGeneration: nil, changesSinceWhole: [],
             used: countBlocks { self.used.word($0) },
             free: countBlocks { self.free.word($0) },
             leaked: countBlocks { ~(self.used.word($0) | self.free.word($0)) },
             usedAndFree: countBlocks { self.used.word($0) & self.free.word($0) },
             nodes: UInt64(nodes.rows.count), logBlocks: logBlocks, logEntries: logEntries, releasedNodes: released,
             blockCount: reader.blockCount, verifiedBytes: records.verifiedBytes, findings: findings.findings,
-            counts: findings.counts)
+            counts: findings.counts, hasLostMetadata: damage.hasLostMetadata)
     }
 }

@@ -15,6 +15,10 @@ extension Checker {
             return
         }
         if !fields.isInline {
+            // Only a directory has a marker: this was one, and its names are out of reach.
+            if NodeFields.pointer(bytes, 0).isMarker {
+                damage[node].losesNames = true
+            }
             guard let mapped = checkRecords(bytes, fields, node: node, block: block) else { return }
             blocks += mapped
         }
@@ -83,6 +87,7 @@ extension Checker {
         _ bytes: RawSpan, _ fields: NodeFields, node: UInt32, block: UInt64, otherBlocks: UInt64
     ) {
         var problem: String?
+        var losesNames = false
         var depth = 0
         var pointer = BlockPointer.null
         // A directory never has inline data: under a wrong flag its pointers are still there.
@@ -94,14 +99,18 @@ extension Checker {
                 pointer = root
                 if root.isNull {
                     problem = "a marker without a pointer"
+                    losesNames = true
                 } else if depth > Self.maximumHashTreeDepth {
                     problem = "a hash tree of depth \(depth)"
+                    losesNames = true
                     pointer = .null
                 }
             } else if !marker.isNull {
                 problem = "\(marker) in place of the marker"
+                losesNames = true
             } else if !root.isNull {
                 problem = "a pointer without a marker"
+                losesNames = true
             }
             for slot in 2..<RecordLayout.nodePointerCount where !NodeFields.pointer(bytes, slot).isNull {
                 problem = "pointer \(slot) is \(NodeFields.pointer(bytes, slot))"
@@ -111,6 +120,7 @@ extension Checker {
         if let problem {
             findings.add(.directoryPointersInvalid, block: block, node: node, problem)
             damage[node].needsNewHashTree = true
+            damage[node].losesNames = losesNames
         }
         directories.append(
             DirectoryRoot(

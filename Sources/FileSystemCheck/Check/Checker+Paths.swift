@@ -2,14 +2,18 @@ import DiskFormat
 import Platform
 
 extension Checker {
+    /// The first directory that names a node, which need not be there itself; 0 if there is none, nil if nothing is known of the node.
+    private func parent(of node: UInt32) -> UInt32? {
+        nodes.index(of: node).map { nodes[$0].parent } ?? damage.dangling[node]
+    }
+
     /// The paths of nodes, by their first names. Each directory on the way is read once.
     func paths(of wanted: [UInt32]) -> [UInt32: String] {
         var needed: [UInt32: Set<UInt32>] = [:]
         var seen: Set<UInt32> = []
         for start in wanted {
             var node = start
-            while node != NodeID.root.rawValue, seen.insert(node).inserted, let index = nodes.index(of: node) {
-                let parent = nodes[index].parent
+            while node != NodeID.root.rawValue, seen.insert(node).inserted, let parent = parent(of: node) {
                 if parent == 0 { break }
                 needed[parent, default: []].insert(node)
                 node = parent
@@ -33,11 +37,11 @@ extension Checker {
         var node = start
         // A circle of directories has no path; no path has more parts than there are nodes.
         while node != NodeID.root.rawValue {
-            guard let name = names[node], let index = nodes.index(of: node), parts.count <= nodes.rows.count else {
+            guard let name = names[node], let parent = parent(of: node), parts.count <= nodes.rows.count else {
                 return parts.isEmpty ? nil : "#\(node)/" + parts.reversed().joined(separator: "/")
             }
             parts.append(name)
-            node = nodes[index].parent
+            node = parent
         }
         return "/" + parts.reversed().joined(separator: "/")
     }

@@ -56,7 +56,7 @@ extension Checker {
         if let problem = claim(pointer, of: "the pointer to a list of records from \(first) on", node: map.node) {
             let cut = RecordCut(firstRecord: first, depth: depth)
             map.isIncomplete = true
-            // What something else owns, too, is copied by a repair.
+            // What something else owns, too, is copied by a repair, unless there is an older generation that is whole.
             if case .usedTwice = problem {
                 damage[map.node].recopied.insert(cut)
             } else {

@@ -21,6 +21,8 @@ struct StoredEntries {
     let byteCount: Int
     /// What is wrong with the list, nil if its entries fill just what is in use.
     let problem: String?
+    /// Whether there are entries, or bytes in use, that could not be made out.
+    let isIncomplete: Bool
 
     /// Calls `body` with the position, node and name of each entry that can be made out (format: Directory).
     init(_ block: RawSpan, _ body: (Int, UInt32, RawSpan) -> Void) {
@@ -51,6 +53,7 @@ struct StoredEntries {
             problem = "its \(count) entries take \(position) bytes, \(byteCount) are said to be in use"
         }
         self.problem = problem
+        isIncomplete = index < count || byteCount <= Self.capacity && position < byteCount
     }
 }
 

@@ -27,6 +27,8 @@ struct OpenedImage: Sendable {
     /// The header with the highest generation, as the reference chooses it.
     let newest: Header
     let cipher: BlockCipher?
+    /// Blocks of the ring whose headers have another encrypted hash than they should: no hash covers it.
+    let misencrypted: Set<UInt64>
 
     /// Finds the file system (format: Header ring) and unlocks it.
     init(_ device: any BlockDevice, password: [UInt8]?) throws(CheckError) {
@@ -53,7 +55,14 @@ struct OpenedImage: Sendable {
         startBlock = start
         self.slots = slots
         self.newest = newest
-        cipher = try Self.unlock(newest, password)
+        let ours = headers.map(\.header).filter { $0.uuid == newest.uuid }
+        cipher = try Self.unlock(newest, among: ours, password)
+        var misencrypted: Set<UInt64> = []
+        for case .header(let header) in slots
+        where try header.encryptedHash != Self.sealed(header, cipher).encryptedHash {
+            misencrypted.insert(header.generation.ringBlock)
+        }
+        self.misencrypted = misencrypted
     }
 
     /// The first block of the file system, and the ring.
@@ -106,17 +115,31 @@ struct OpenedImage: Sendable {
         if readable == 0, let failure { throw .device(failure) }
     }
 
-    private static func unlock(_ header: Header, _ password: [UInt8]?) throws(CheckError) -> BlockCipher? {
-        guard header.isEncrypted else { return nil }
+    /// The cipher, nil if the disk isn't encrypted. What one header says about that no hash covers: all together decide.
+    private static func unlock(
+        _ header: Header, among headers: [Header], _ password: [UInt8]?
+    ) throws(CheckError) -> BlockCipher? {
+        guard HeaderRing.isEncrypted(headers) else { return nil }
         guard let password else { throw .passwordRequired }
         let cipher: BlockCipher?
         do throws(CodecError) {
-            cipher = try KeySlots.unlock(header, password: password)?.cipher
+            cipher = try KeySlots.unlock(header, among: headers, password: password)?.cipher
         } catch {
             throw .cipher(error)
         }
         guard let cipher else { throw .passwordWrong }
         return cipher
+    }
+
+    /// A header with hashes that are right.
+    static func sealed(_ header: Header, _ cipher: BlockCipher?) throws(CheckError) -> Header {
+        var header = header
+        do throws(CodecError) {
+            try header.seal(with: cipher)
+        } catch {
+            throw .cipher(error)
+        }
+        return header
     }
 
     /// All headers that lie where they belong, the newest generation first.
@@ -137,10 +160,39 @@ struct OpenedImage: Sendable {
     /// Blocks from the start of the file system to the end of the device.
     var deviceBlocks: UInt64 { (device.byteCount >> 12) - startBlock }
 
+    /// How many blocks a generation can have: what its header says, as far as the device has them. If the header says what no file
+    /// system can have, it is what the newest of the others says, or the whole device.
+    func blockCount(of header: Header) -> UInt64 {
+        let said = [header] + headers
+        let possible = said.first { $0.blockCount > Limits.firstAllocatableBlock }
+        return min(possible?.blockCount ?? .max, deviceBlocks)
+    }
+
+    /// The bytes that the device would need to hold all of a file system, if it was cut off: a size that no other header knows is
+    /// rather a wrong one.
+    func neededBytes(_ header: Header) -> UInt64? {
+        let others = headers.filter { $0.generation != header.generation }
+        let (needed, overflow) = header.byteCount.addingReportingOverflow(startBlock << 12)
+        let isKnown = others.isEmpty || others.contains { $0.byteCount == header.byteCount }
+        return isKnown && !overflow && header.blockCount > deviceBlocks ? needed : nil
+    }
+
+    /// What is wrong with the size in a header; nil if nothing is.
+    func sizeProblem(_ header: Header) -> String? {
+        let isWhole = header.byteCount % UInt64(Limits.blockSize) == 0
+        if isWhole, header.blockCount <= deviceBlocks, header.blockCount > Limits.firstAllocatableBlock { return nil }
+        if let needed = neededBytes(header) {
+            return
+                "the image is shorter than its file system: \(device.byteCount) of \(needed) bytes; make it \(needed) bytes "
+                + "long (truncate -s \(needed) IMAGE) and check again: a repair gives up what lies behind the end"
+        }
+        return "the header says \(header.byteCount) bytes, the device has \(deviceBlocks << 12) from there on"
+    }
+
     /// A reader of the generation that a header describes.
     func reader(of header: Header, on other: (any BlockDevice)? = nil) -> BlockReader {
         BlockReader(
-            device: other ?? device, start: startBlock << 12, blockCount: min(header.blockCount, deviceBlocks),
+            device: other ?? device, start: startBlock << 12, blockCount: blockCount(of: header),
             cipher: cipher)
     }
 }
@@ -178,12 +230,17 @@ extension Checker {
             }
             damage.ringBlocks.insert(block)
         }
-        let isWhole = header.byteCount % UInt64(Limits.blockSize) == 0
-        if !isWhole || header.blockCount > image.deviceBlocks || header.blockCount <= Limits.firstAllocatableBlock {
+        for block in image.misencrypted.sorted() {
             findings.add(
-                .headerSizeWrong, block: header.generation.ringBlock,
-                "the header says \(header.byteCount) bytes, the device has \(image.deviceBlocks << 12) from there on")
+                .headerEncryptedHashWrong, block: block,
+                "a header's encrypted hash is not that of a disk that \(image.cipher == nil ? "isn't" : "is") encrypted, as the "
+                    + "others say it \(image.cipher == nil ? "isn't" : "is"): others ask for a password that can't be right"
+            )
+        }
+        if let problem = image.sizeProblem(header) {
+            findings.add(.headerSizeWrong, block: header.generation.ringBlock, problem)
             damage.headerIsWrong = true
+            damage.sizeIsImpossible = header.blockCount <= Limits.firstAllocatableBlock
         }
     }
 }

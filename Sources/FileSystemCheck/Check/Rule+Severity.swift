@@ -7,7 +7,8 @@ extension Rule {
             .benign
         case .blockLeaked, .recordsBeyondEnd:
             .leak
-        case .headerMisplaced, .headerSizeWrong, .treeBitmapWrong, .treeReservedSlotUsed, .nodeModeInvalid,
+        case .headerMisplaced, .headerSizeWrong, .headerEncryptedHashWrong, .treeBitmapWrong, .treeReservedSlotUsed,
+            .nodeModeInvalid,
             .nodeLinksWrong, .nodeBlocksTooLow, .nodeRecordLevelInvalid, .nodeFlagsInvalid, .nodeSizeInvalid,
             .nodeSecondsInvalid, .nodeOrphaned, .recordLevelInvalid, .directoryPointersInvalid, .directorySizeWrong,
             .directoryNotCleared, .directoryLinkedTwice, .directoryCycle, .hashTreeBlockEmpty,
@@ -23,17 +24,6 @@ extension Rule {
         }
     }
 
-    /// Whether a breach means that metadata can't be read, so that an older generation may hold more than this one.
-    public var isLossOfMetadata: Bool {
-        switch self {
-        case .treeMissing, .treeBlockUnreadable, .nodeUnreadable, .listUnreadable, .directoryListUnreadable,
-            .hashTreeBlockUnreadable, .rootMissing:
-            true
-        default:
-            false
-        }
-    }
-
     /// One sentence: what the rule demands.
     public var summary: String {
         switch self {
@@ -41,6 +31,7 @@ extension Rule {
         case .headerMisplaced: "the header of generation g lies in block g mod 256"
         case .headerForeign: "all headers of the ring belong to one file system"
         case .headerSizeWrong: "the size in the header is whole blocks and not beyond the device"
+        case .headerEncryptedHashWrong: "a header says rightly whether the disk is encrypted, and its keys open it"
         case .generationNotWhole: "the metadata of the newest generation can be read"
         case .pointerOutOfRange: "a pointer points into the file system, behind the header ring"
         case .pointerLevelInvalid: "the level of a pointer fits what it points to"

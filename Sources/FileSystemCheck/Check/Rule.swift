@@ -7,6 +7,7 @@ public enum Rule: String, Sendable, CaseIterable, Codable {
     case headerMisplaced
     case headerForeign
     case headerSizeWrong
+    case headerEncryptedHashWrong
     case generationNotWhole
 
     // Pointers and blocks in general.

@@ -44,7 +44,7 @@ struct GenerationDifference {
         }
 
         /// Whether metadata can't be read, so that what isn't there may have been.
-        var isIncomplete: Bool { checker.findings.counts.keys.contains { $0.isLossOfMetadata } }
+        var isIncomplete: Bool { checker.damage.hasLostMetadata }
 
         /// What is in a directory, and whether all of that could be read.
         func entries(of directory: UInt32) -> (nodes: [[UInt8]: UInt32], isWhole: Bool) {
@@ -57,14 +57,7 @@ struct GenerationDifference {
         }
 
         /// Whether the tree block that would lead to a node, or the node itself, can't be read.
-        func hasLost(_ node: UInt32) -> Bool {
-            let damage = checker.damage
-            return damage.treeIsMissing
-                || (-1...2).contains { level in
-                    let prefix = node & UInt32(truncatingIfNeeded: UInt64.max << UInt64((level + 1) * 8))
-                    return damage.lostTreePositions.contains(TreePosition(level: level, prefix: prefix))
-                }
-        }
+        func hasLost(_ node: UInt32) -> Bool { checker.damage.hasLost(node) }
 
         func fields(of node: UInt32) -> NodeFields? {
             guard let pointer = nodes[node], let block = try? checker.reader.readVerified(pointer),

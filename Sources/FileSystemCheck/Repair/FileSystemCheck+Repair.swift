@@ -6,7 +6,9 @@ extension FileSystemCheck {
     /// Repairs a file system: writes a new generation, copy-on-write, in which a check finds nothing.
     ///
     /// Nothing is written unless the result, checked in memory before, has no faults. No block is written that the
-    /// present generation reaches, or the one that is taken in its place: `rollback` undoes it all.
+    /// present generation reaches, or the one that can take its place: `rollback` undoes it all.
+    ///
+    /// A generation of which nothing can be read is not repaired: all that would be left is an empty file system.
     ///
     /// - Throws: `CheckError`; then nothing has changed, unless the device failed while the new generation was written,
     ///   of which nothing counts before its header is on the medium.
@@ -29,26 +31,60 @@ extension FileSystemCheck {
         var source = header
         var checker = present
         var changes: [PathChange] = []
-        if repair.fallsBack, let generation = before.wholeGeneration {
-            source = try image.header(of: generation)
+        if let generation = before.fallback {
+            // It is kept also if it isn't taken: then it is what a repair in place can be undone with.
+            let older = try image.header(of: generation)
             // Records of an older generation may have been overwritten since: all are read.
             var full = options
-            full.verifyData = true
-            checker = run(image, source, full)
-            pinned = pin(pinned, checker.used, blockCount: max(pinned.blockCount, checker.used.blockCount))
-            changes = before.changesSinceWhole
+            full.verifyData = repair.fallsBack
+            let found = run(image, older, full)
+            pinned = pin(pinned, found.used, blockCount: max(pinned.blockCount, found.used.blockCount))
+            if repair.fallsBack {
+                source = older
+                checker = found
+                changes = before.changesSinceWhole
+            }
+        }
+        guard !checker.nodes.rows.isEmpty else {
+            throw .nothingReadable(source.generation, reason: reason(of: before))
         }
         if header.generation != image.newest.generation {
             let newest = run(image, image.newest, options)
             pinned = pin(pinned, newest.used, blockCount: max(pinned.blockCount, newest.used.blockCount))
         }
-        let (result, losses, attached) = try build(image, checker, pinned, options, repair)
+        let (result, losses, attached) = try inRoom(of: image, source) { () throws(CheckError) in
+            try build(image, checker, pinned, options, repair)
+        }
         let after = try check(device, after(options))
         var report = RepairReport(
             before: before, after: after, generation: result.generation, source: source.generation, losses: losses,
             attached: attached, changesGivenUp: changes)
         report.markRepaired()
         return report
+    }
+
+    /// Says what to do about it if there is no room because the device was cut off.
+    private static func inRoom<Built>(
+        of image: OpenedImage, _ header: Header, _ body: () throws(CheckError) -> Built
+    ) throws(CheckError) -> Built {
+        do throws(CheckError) {
+            return try body()
+        } catch {
+            switch error {
+            case .noSpace, .wouldBeFull:
+                guard let needed = image.neededBytes(header) else { throw error }
+                throw .tooShort(image.device.byteCount, needed: needed)
+            default: throw error
+            }
+        }
+    }
+
+    /// Why nothing can be read.
+    private static func reason(of report: CheckReport) -> String {
+        let first =
+            report.findings.first { $0.rule == .headerSizeWrong }
+            ?? report.findings.first { $0.severity == .corruption }
+        return first.map { "\($0)" } ?? "unknown"
     }
 
     private static func after(_ options: CheckOptions) -> CheckOptions {

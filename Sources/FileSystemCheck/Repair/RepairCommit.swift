@@ -72,11 +72,19 @@ struct RepairCommit {
         return header
     }
 
-    /// Writes the new blocks, then the header, each followed by a flush; then clears what is no header from the ring.
+    /// Writes the new blocks, then the header, each followed by a flush; then clears what is no header from the ring, and writes older
+    /// headers anew whose encrypted hash is wrong.
     func write(
         _ overlay: PendingBlocks, used: BlockBitmap, header: Header, clearing ringBlocks: Set<UInt64>
     ) throws(CheckError) {
         let device = image.device
+        var sealed: [Header] = []
+        for old in image.headers
+        where image.misencrypted.contains(old.generation.ringBlock)
+            && old.generation.ringBlock != header.generation.ringBlock
+        {
+            sealed.append(try OpenedImage.sealed(old, image.cipher))
+        }
         do throws(BlockDeviceError) {
             for (index, block) in overlay.written where used.contains(index &- image.startBlock) {
                 try device.write(at: index << 12, [BufferSlice(block)])
@@ -90,7 +98,11 @@ struct RepairCommit {
                 let zeros = AlignedBuffer(byteCount: Limits.blockSize)
                 try device.write(at: (image.startBlock + block) << 12, [BufferSlice(zeros)])
             }
-            if !ringBlocks.isEmpty {
+            for header in sealed {
+                try device.write(
+                    at: (image.startBlock + header.generation.ringBlock) << 12, [BufferSlice(Self.block(header))])
+            }
+            if !ringBlocks.isEmpty || !sealed.isEmpty {
                 try device.flush()
             }
         } catch {

@@ -41,6 +41,7 @@ struct Repairer {
     }
 
     private mutating func repairTree() {
+        let named = checker.damage.dangling.keys.sorted()
         for position in checker.damage.lostTreePositions.sorted(by: { ($0.level, $0.prefix) > ($1.level, $1.prefix) }) {
             tree.remove(position)
             if position.level < 0 {
@@ -48,11 +49,29 @@ struct Repairer {
             } else {
                 let count = (0...position.level).reduce(UInt64(1)) { total, _ in total * 254 }
                 losses.append(Loss(node: position.prefix, "up to \(count) nodes from this one on"))
+                for node in Self.members(of: position.nodes, in: named) {
+                    losses.append(Loss(node: node, "the node itself, with all its content"))
+                }
             }
         }
         for position in checker.damage.treeBlocks {
             tree.rewrite(position)
         }
+    }
+
+    /// The numbers of a range among ascending ones.
+    private static func members(of range: ClosedRange<UInt32>, in numbers: [UInt32]) -> ArraySlice<UInt32> {
+        var low = 0
+        var high = numbers.count
+        while low < high {
+            let middle = (low + high) / 2
+            if numbers[middle] < range.lowerBound {
+                low = middle + 1
+            } else {
+                high = middle
+            }
+        }
+        return numbers[low...].prefix { $0 <= range.upperBound }
     }
 
     /// Makes a new root directory if there is none.

@@ -110,6 +110,9 @@ struct CheckImage: ParsableCommand {
         for line in CheckOutput.lines(report, repair, name, showsAll: all) {
             Console.print(line)
         }
+        if let repair, repair.generation != nil, !verifyData, repair.source == repair.before.generation {
+            Console.print("\(name): the content of files was not read (--verify-data)")
+        }
         if isUnsafe {
             Console.print("\(name): content is lost or in danger; run fsck with --repair")
         }

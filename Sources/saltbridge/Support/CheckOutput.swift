@@ -5,6 +5,8 @@ import ImageTools
 enum CheckOutput {
     /// Findings of a kind that are printed unless all are asked for.
     private static let perRule = 10
+    /// Losses that are printed unless all are asked for.
+    private static let maximumLosses = 40
 
     /// For people.
     static func lines(_ report: CheckReport, _ repair: RepairReport?, _ name: String, showsAll: Bool) -> [String] {
@@ -24,6 +26,8 @@ enum CheckOutput {
         }
         if let whole = report.wholeGeneration, repair == nil {
             lines.append("generation \(whole) is the newest that is whole: a repair goes back to it")
+        } else if let fuller = report.fullerGeneration, repair == nil {
+            lines.append("no generation is whole, most is left of generation \(fuller): a repair goes back to it")
         }
         if let repair, let generation = repair.generation {
             lines += repairLines(repair, showsAll: showsAll)
@@ -48,10 +52,14 @@ enum CheckOutput {
                 lines += list(lost, showsAll)
             }
         }
-        for loss in repair.losses {
+        let losses = repair.losses.prefix(showsAll ? repair.losses.count : maximumLosses)
+        for loss in losses {
             let place = loss.path ?? "node \(loss.node)"
             let bytes = loss.bytes.map { " bytes \($0.lowerBound) to \($0.upperBound - 1):" } ?? ":"
             lines.append("lost \(place)\(bytes) \(loss.detail)")
+        }
+        if losses.count < repair.losses.count {
+            lines.append("and \(repair.losses.count - losses.count) more losses (--all names them)")
         }
         if !repair.attached.isEmpty {
             lines.append("put into /lost+found: \(repair.attached.map { "#\($0)" }.joined(separator: " "))")

@@ -80,7 +80,7 @@ struct PasswordOptions: ParsableArguments {
                 "\(image.name): the header of generation \(torn) is torn, what its commit changed is lost; "
                     + "going on with generation \(store.newest.generation)")
         }
-        guard store?.newest.isEncrypted == true else { return nil }
+        guard let store, HeaderRing.isEncrypted(store.headers) else { return nil }
         return try Passwords.existing(file: file, for: image.name)
     }
 
@@ -139,12 +139,13 @@ extension ImageOptions {
             throw failure
         }
         guard Console.discardPending() else { throw failure }
-        guard let whole = report.wholeGeneration else {
+        guard let whole = report.fallback else {
             Console.warn("\(failure.message); no older generation is whole")
             return nil
         }
+        let which = report.wholeGeneration == nil ? "of which most is left" : "the newest that is whole"
         Console.warn(
-            "\(failure.message); falling back to generation \(whole), the newest that is whole. Lost in generation "
+            "\(failure.message); falling back to generation \(whole), \(which). Lost in generation "
                 + "\(report.generation):")
         for finding in report.findings where finding.severity == .corruption { Console.warn("\(finding)") }
         return whole

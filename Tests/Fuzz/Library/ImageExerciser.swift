@@ -222,6 +222,30 @@ public struct ImageExerciser {
         }
     }
 
+    /// A repair takes the newest generation that is whole, and keeps all nodes of what it takes but those that wait for their
+    /// deletion.
+    private mutating func compare(_ report: RepairReport) {
+        var options = checkOptions(verifyData: false)
+        options.searchesWholeGeneration = false
+        options.generation = report.source
+        guard let source = try? FileSystemCheck.check(image, options) else { return }
+        if report.after.nodes + UInt64(source.releasedNodes.count) < source.nodes {
+            outcome.faults.append("a repair kept \(report.after.nodes) of \(source.nodes) nodes")
+        }
+        guard report.before.hasLostMetadata,
+            let generations = try? FileSystemCheck.history(image, checkOptions(verifyData: false))
+        else { return }
+        let isFuller = report.before.fullerGeneration == report.source
+        for summary in generations where summary.hasWholeMetadata && summary.generation < report.before.generation {
+            options.generation = summary.generation
+            guard isFuller || summary.generation > report.source || report.source == report.before.generation,
+                let whole = try? FileSystemCheck.check(image, options), whole.isConsistent
+            else { continue }
+            outcome.faults.append("generation \(summary.generation) is whole, a repair took \(report.source)")
+            return
+        }
+    }
+
     /// Repairs, with and without going back to an older generation. After a repair a second check finds nothing wrong and
     /// the engine can use the image.
     public mutating func repair() {
@@ -229,8 +253,9 @@ public struct ImageExerciser {
             let device = device()
             do {
                 let options = RepairOptions(fallsBack: fallsBack, time: Timespec(seconds: 1_800_000_000))
-                _ = try FileSystemCheck.repair(device, checkOptions(verifyData: true), options)
+                let report = try FileSystemCheck.repair(device, checkOptions(verifyData: true), options)
                 outcome.isRepaired = true
+                if fallsBack { compare(report) }
                 let again = try FileSystemCheck.check(device, checkOptions(verifyData: true))
                 if !again.isConsistent || again.count(of: .leak) > 0 {
                     let first = again.findings.first.map { "\($0)" } ?? "nothing listed"
