@@ -202,12 +202,23 @@ public struct Header: Hashable, Sendable {
     /// Errors: `.outOfRange` for a size that is larger than the device or too small for any file system, and for
     /// pointers that lead outside; `.value` for pointers that are not to single blocks, or missing.
     public func checkGeometry(availableBytes: UInt64) throws(FormatError) {
-        guard byteCount <= availableBytes, blockCount > Limits.firstAllocatableBlock else {
+        guard byteCount <= availableBytes else {
+            throw FormatError(.header, .outOfRange, at: Offset.byteCount, value: byteCount)
+        }
+        try checkTree()
+        try allocationLog.address.checkMetadata(blocks: blockCount, of: .header)
+        if !releaseList.isNull { try releaseList.address.checkMetadata(blocks: blockCount, of: .header) }
+    }
+
+    /// Makes sure that there is room for a file system, and that the tree can be in it: all that is needed for reading.
+    ///
+    /// Errors: `.outOfRange` for a size that is too small for any file system, and for a tree that lies outside; `.value` for a pointer
+    /// to the tree that is not to a single block, or missing.
+    public func checkTree() throws(FormatError) {
+        guard blockCount > Limits.firstAllocatableBlock else {
             throw FormatError(.header, .outOfRange, at: Offset.byteCount, value: byteCount)
         }
         try tree.address.checkMetadata(blocks: blockCount, of: .header)
-        try allocationLog.address.checkMetadata(blocks: blockCount, of: .header)
-        if !releaseList.isNull { try releaseList.address.checkMetadata(blocks: blockCount, of: .header) }
     }
 
     private func load(_ offset: Int) -> UInt64 { storage.rawBytes.u64(at: offset) }

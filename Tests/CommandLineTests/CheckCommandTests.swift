@@ -77,7 +77,7 @@ import Testing
         try bench.write("disk.img", bytes)
         let image = bench.file("disk.img")
         #expect(try bench.run("ls", image).lines.contains("sizes"))
-        #expect(try bench.run("inspect", image).text.contains("encrypted: false"))
+        #expect(try bench.run("inspect", image).text.contains("encrypted: no\n"))
         let found = try fsck(bench, image)
         #expect(found.status == 4 && found.text.contains("headerEncryptedHashWrong"))
         let repaired = try fsck(bench, image, "--repair")
@@ -102,6 +102,19 @@ import Testing
         #expect(try fsck(bench, image, "--repair").status == 1)
         #expect(try fsck(bench, image).status == 0)
         #expect(try bench.run("ls", image).lines.contains("sizes"))
+    }
+
+    /// What lies in front of the end of a cut-off image can be listed, with a word about it.
+    @Test func aCutOffImageIsSaidToBeOne() throws {
+        let bench = try Workbench()
+        try bench.write("disk.img", Array(try GoldenImage.smallTree.bytes().prefix(8_000_000)))
+        let image = bench.file("disk.img")
+        let listed = try bench.run("ls", image)
+        #expect(listed.lines.contains("sizes"))
+        #expect(listed.errors.contains("8000000 of 16777216 bytes"))
+        #expect(try fsck(bench, image).text.contains("truncate -s 16777216"))
+        #expect(try fsck(bench, image, "--repair").status == 1)
+        #expect(try fsck(bench, image, "--verify-data").status == 0)
     }
 
     @Test func failuresHaveTheExitCodesOfFsck() throws {

@@ -233,9 +233,9 @@ extension Checker {
         for block in image.misencrypted.sorted() {
             findings.add(
                 .headerEncryptedHashWrong, block: block,
-                "a header's encrypted hash is not that of a disk that \(image.cipher == nil ? "isn't" : "is") encrypted, as the "
-                    + "others say it \(image.cipher == nil ? "isn't" : "is"): others ask for a password that can't be right"
-            )
+                image.cipher == nil
+                    ? "the header says that the disk is encrypted, and it isn't: others ask for a password that doesn't exist"
+                    : "the header's encrypted hash doesn't fit the disk's keys: others refuse the right password")
         }
         if let problem = image.sizeProblem(header) {
             findings.add(.headerSizeWrong, block: header.generation.ringBlock, problem)

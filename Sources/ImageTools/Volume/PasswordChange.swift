@@ -43,7 +43,7 @@ public struct PasswordChange: Sendable {
 
     /// Throws unless the file system is encrypted: there is nothing to ask for then.
     public func requireEncryption() throws(ToolFailure) {
-        guard store.newest.isEncrypted else {
+        guard HeaderRing.isEncrypted(store.headers) else {
             throw ToolFailure(
                 "\(name) is not encrypted", advice: "`saltbridge clone --encrypt` makes an encrypted copy.")
         }
@@ -58,7 +58,7 @@ public struct PasswordChange: Sendable {
         var header = store.newest
         guard
             let (cipher, slot) = try checked({ () throws(CodecError) in
-                try KeySlots.unlock(header, password: password)
+                try KeySlots.unlock(header, among: store.headers, password: password)
             })
         else { throw ToolFailure("\(name): wrong password") }
         switch action {

@@ -19,7 +19,7 @@ enum HeaderSearch {
 
     /// The newest header of the first file system on the device, or the one of the wanted generation.
     static func find(_ device: any BlockDevice, _ options: OpenOptions) throws(FileSystemError) -> Found {
-        if options.generation == nil, let place = options.lastHeader, let found = try follow(device, place) {
+        if options.generation == nil, let place = options.lastHeader, let found = try follow(device, place, options) {
             return found
         }
         return try search(device, options)
@@ -28,7 +28,7 @@ enum HeaderSearch {
     /// The newest header, from one that was written or found before: the headers behind it follow in the ring without a gap, as a
     /// commit that can't be written is tried again under its number. Nil if there is no such header any more.
     private static func follow(
-        _ device: any BlockDevice, _ place: HeaderPlace
+        _ device: any BlockDevice, _ place: HeaderPlace, _ options: OpenOptions
     ) throws(FileSystemError) -> Found? {
         let total = device.byteCount / UInt64(Limits.blockSize)
         guard place.start <= total, total - place.start >= Limits.ringBlocks else { return nil }
@@ -52,7 +52,7 @@ enum HeaderSearch {
                     }
                     // What says whether it is encrypted may be damaged: then the others are asked.
                     guard let best, !best.isEncrypted, !best.hasKeySlots else { return nil }
-                    return try checked(best, device, place.start, ring: [best])
+                    return try checked(best, device, place.start, options, ring: [best])
                 }
                 best = header
                 next = Generation(next.rawValue &+ 1)
@@ -100,14 +100,22 @@ enum HeaderSearch {
             }
         }
         guard let best else { throw .noFileSystem }
-        return try checked(best, device, start, ring: ring.isEmpty ? [best] : ring)
+        return try checked(best, device, start, options, ring: ring.isEmpty ? [best] : ring)
     }
 
     private static func checked(
-        _ header: Header, _ device: any BlockDevice, _ start: UInt64, ring: [Header]
+        _ header: Header, _ device: any BlockDevice, _ start: UInt64, _ options: OpenOptions, ring: [Header]
     ) throws(FileSystemError) -> Found {
+        let available = device.byteCount - start * UInt64(Limits.blockSize)
+        var header = header
         do {
-            try header.checkGeometry(availableBytes: device.byteCount - start * UInt64(Limits.blockSize))
+            if options.readOnly || options.generation != nil {
+                // Of a device that was cut off what lies in front of its end can be read; log and release list aren't needed for that.
+                header.byteCount = min(header.byteCount, available)
+                try header.checkTree()
+            } else {
+                try header.checkGeometry(availableBytes: available)
+            }
         } catch {
             throw .corrupt(error, block: header.generation.ringBlock)
         }

@@ -80,6 +80,15 @@ struct PasswordOptions: ParsableArguments {
                 "\(image.name): the header of generation \(torn) is torn, what its commit changed is lost; "
                     + "going on with generation \(store.newest.generation)")
         }
+        if let store {
+            let (needed, overflow) = store.newest.byteCount.addingReportingOverflow(
+                store.start * UInt64(Limits.blockSize))
+            if !overflow, needed > image.device.byteCount {
+                Console.warn(
+                    "\(image.name): the image is shorter than its file system: \(image.device.byteCount) of \(needed) bytes"
+                )
+            }
+        }
         guard let store, HeaderRing.isEncrypted(store.headers) else { return nil }
         return try Passwords.existing(file: file, for: image.name)
     }
