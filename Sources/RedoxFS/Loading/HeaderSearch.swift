@@ -81,19 +81,24 @@ enum HeaderSearch {
     private static func newest(
         _ device: any BlockDevice, _ start: UInt64, _ first: Header, _ buffer: AlignedBuffer, _ options: OpenOptions
     ) throws(FileSystemError) -> Found {
+        var (oldest, newest) = (first.generation, first.generation)
         var best: Header? = options.generation == nil || options.generation == first.generation ? first : nil
         let total = device.byteCount / UInt64(Limits.blockSize)
         for block in 0..<min(Limits.ringBlocks, total - start) {
             guard let header = header(buffer, Int(block) * Limits.blockSize),
                 HeaderRing.accepts(header.generation, inBlock: block), header.uuid == first.uuid
             else { continue }
+            oldest = min(oldest, header.generation)
+            newest = max(newest, header.generation)
             if let wanted = options.generation {
                 if header.generation == wanted { best = header }
             } else if (best?.generation ?? Generation(0)) < header.generation {
                 best = header
             }
         }
-        guard let best else { throw .noFileSystem }
+        guard let best else {
+            throw .noGeneration(options.generation ?? Generation(0), oldest: oldest, newest: newest)
+        }
         return try checked(best, device, start)
     }
 
