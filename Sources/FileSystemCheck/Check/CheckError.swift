@@ -49,7 +49,7 @@ extension CheckError: CustomStringConvertible {
         case .generationNotWhole(let generation, let reason):
             return "generation \(generation) can't be read in full any more: \(reason)"
         case .noSpace(let needed, let available):
-            return "no room: \(needed) blocks are needed, \(available) are free"
+            return "no room: \(counted(needed, "block")) needed, \(available) free"
         case .wouldBeFull(let free, let needed):
             return
                 "no room: repaired it would have \(free) blocks free, at least \(needed) are needed to change anything; "

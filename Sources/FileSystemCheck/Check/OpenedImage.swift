@@ -28,8 +28,8 @@ struct OpenedImage: Sendable {
     let newest: Header
     let cipher: BlockCipher?
 
-    /// Finds the file system (format: Header ring) and unlocks it.
-    init(_ device: any BlockDevice, password: [UInt8]?) throws(CheckError) {
+    /// Finds the file system (format: Header ring) and, unless only its headers are wanted, unlocks it.
+    init(_ device: any BlockDevice, password: [UInt8]?, unlocks: Bool = true) throws(CheckError) {
         let (start, ring) = try Self.findRing(device)
         var headers: [(block: UInt64, header: Header)] = []
         for block in 0..<Limits.ringBlocks {
@@ -53,7 +53,7 @@ struct OpenedImage: Sendable {
         startBlock = start
         self.slots = slots
         self.newest = newest
-        cipher = try Self.unlock(newest, password)
+        cipher = unlocks ? try Self.unlock(newest, password) : nil
     }
 
     /// The first block of the file system, and the ring.
