@@ -195,7 +195,10 @@ let package = Package(
             ["FileSystemCheck", "BlockDevice", "BlockCodec", "DiskFormat", "Platform", "TestSupport"]),
         tests(
             "ImageTools",
-            ["ImageTools", "RedoxFS", "FileSystemCheck", "BlockDevice", "DiskFormat", "Platform", "TestSupport"]),
+            [
+                "ImageTools", "RedoxFS", "FileSystemCheck", "BlockDevice", "BlockCodec", "DiskFormat", "Platform",
+                "TestSupport",
+            ]),
         tests("CommandLine", ["BlockDevice", "Platform", "TestSupport"]),
         .executableTarget(
             name: "escape-suite", dependencies: ["Sandbox", "Platform", "CLinux"], path: "Tests/EscapeSuite",

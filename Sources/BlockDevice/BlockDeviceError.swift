@@ -56,6 +56,8 @@ extension BlockDeviceError: CustomStringConvertible {
         switch self {
         case .io(let code, _, _, .flush):
             "cannot flush the device: \(code)"
+        case .io(let code, let size, _, .resize):
+            "cannot change the size to \(size) bytes: \(code)"
         case .io(let code, let offset, let length, let operation):
             "cannot \(operation.rawValue) \(length) bytes at byte \(offset): \(code)"
         case .outOfRange(let offset, let length, let size, let operation):

@@ -179,6 +179,19 @@ public final class FileDevice: BlockDevice {
         }
     }
 
+    /// Where data is stored at or after a position of a file: what lies between is holes. Nil: there is none.
+    public func nextData(from offset: UInt64) throws(BlockDeviceError) -> Range<UInt64>? {
+        if offset >= byteCount { return nil }
+        do {
+            let start = try SystemCall.seek(descriptor.rawValue, toDataFrom: offset)
+            return start..<max(start, try SystemCall.seek(descriptor.rawValue, toHoleFrom: start))
+        } catch .noSuchAddressOrDevice {
+            return nil
+        } catch {
+            throw .io(error, offset: offset, length: 0, operation: .read)
+        }
+    }
+
     /// Changes the length of a file; a block device has the size it has.
     public func resize(to byteCount: UInt64) throws(BlockDeviceError) {
         try checkWritable()

@@ -61,6 +61,45 @@ public struct FormatError: Error, Hashable, Sendable {
 extension FormatError: CustomStringConvertible {
     /// What is wrong and where, for a person.
     public var description: String {
-        "\(structure): bad \(problem) at byte \(offset) (found \(value), 0x\(String(value, radix: 16)))"
+        "\(structure.words): \(problem.words) at byte \(offset) (found \(value), 0x\(String(value, radix: 16)))"
+    }
+}
+
+extension FormatError.Structure {
+    fileprivate var words: String {
+        switch self {
+        case .header: "header"
+        case .keySlot: "key slot"
+        case .tree: "tree block"
+        case .node: "node"
+        case .list: "list of records"
+        case .directoryList: "directory list"
+        case .hashTree: "hash-tree block"
+        case .allocationLog: "allocation log"
+        case .releaseList: "release list"
+        case .record: "record"
+        case .name: "name"
+        case .nodeExtension: "node extension"
+        case .headerExtension: "header extension"
+        case .attributeTable: "attribute table"
+        case .address: "address"
+        }
+    }
+}
+
+extension FormatError.Problem {
+    fileprivate var words: String {
+        switch self {
+        case .tooShort: "too short"
+        case .signature: "wrong signature"
+        case .version: "unknown version"
+        case .hash: "wrong hash"
+        case .outOfRange: "value out of range"
+        case .length: "wrong length"
+        case .name: "name that is not allowed"
+        case .value: "value that is not allowed"
+        case .order: "wrong order"
+        case .tooLarge: "too large"
+        }
     }
 }

@@ -6,6 +6,20 @@ extension FileSystem {
     ///
     /// - Throws: `.notFound`, `.notDirectory`, `.nameTooLong`.
     public func lookup(_ parent: NodeID, _ name: RawSpan) throws(FileSystemError) -> Attributes {
+        do throws(FileSystemError) {
+            return try lookup(parent, name, countingLinks: true)
+        } catch {
+            switch error {
+            // Something in a directory that can't be read is no reason not to show the directory.
+            case .corrupt, .device: return try lookup(parent, name, countingLinks: false)
+            default: throw error
+            }
+        }
+    }
+
+    private func lookup(
+        _ parent: NodeID, _ name: RawSpan, countingLinks: Bool
+    ) throws(FileSystemError) -> Attributes {
         // When only the node had to be read, and nothing changed meanwhile, the name isn't searched again.
         var found: (id: NodeID, changes: UInt64)?
         return try inspect { (state) throws(Fault) in
@@ -18,7 +32,7 @@ extension FileSystem {
                 id = match
                 found = (id, state.changes)
             }
-            let attributes = try state.attributes(id)
+            let attributes = try state.attributes(id, countingLinks: countingLinks)
             if attributes.kind == .directory { state.rememberParent(of: id, parent) }
             return attributes
         }
@@ -37,7 +51,15 @@ extension FileSystem {
 
     /// What stat(2) shows of a node. Throws `.notFound` if there is no such node.
     public func attributes(_ node: NodeID) throws(FileSystemError) -> Attributes {
-        try inspect { (state) throws(Fault) in try state.attributes(node) }
+        do throws(FileSystemError) {
+            return try inspect { (state) throws(Fault) in try state.attributes(node) }
+        } catch {
+            switch error {
+            case .corrupt, .device:
+                return try inspect { (state) throws(Fault) in try state.attributes(node, countingLinks: false) }
+            default: throw error
+            }
+        }
     }
 
     /// The target of a symbolic link.

@@ -38,7 +38,7 @@ public final class FileSystem: Sendable {
     /// Opens the file system on a device.
     ///
     /// Opened for writing, nodes that lost their last name while they were open are deleted.
-    /// - Throws: `.noFileSystem`, `.wrongPassword`, `.notEncrypted`, `.readOnly` if the device can't be written,
+    /// - Throws: `.noFileSystem`, `.noGeneration`, `.wrongPassword`, `.notEncrypted`, `.readOnly` if the device can't be written,
     ///   `.corrupt` if a structure that is needed for opening breaks a rule, `.device`.
     public init(opening device: any BlockDevice, options: OpenOptions = OpenOptions()) throws(FileSystemError) {
         isReadOnly = options.readOnly || options.generation != nil

@@ -47,8 +47,10 @@ public enum FileSystemError: Error, Equatable, Sendable {
     case device(BlockDeviceError)
     /// A structure on disk breaks a rule of the format; `block` is its block number.
     case corrupt(FormatError, block: UInt64)
-    /// No header of a RedoxFS was found, or none of the wanted generation.
+    /// No header of a RedoxFS was found.
     case noFileSystem
+    /// There is no header of the wanted generation; the oldest and the newest that there are.
+    case noGeneration(Generation, oldest: Generation, newest: Generation)
     /// The file system is encrypted and no password was given, or no key slot accepts it.
     case wrongPassword
     /// A password was given for a file system that isn't encrypted.
@@ -82,7 +84,7 @@ public enum FileSystemError: Error, Equatable, Sendable {
         case .closed: .badFileDescriptor
         case .device(let error): error.errno == .noSpace ? .ioError : error.errno
         case .corrupt: .ioError
-        case .noFileSystem: .invalidArgument
+        case .noFileSystem, .noGeneration: .invalidArgument
         case .wrongPassword: .permissionDenied
         case .notEncrypted: .invalidArgument
         case .tooSmall: .noSpace
@@ -118,6 +120,8 @@ extension FileSystemError: CustomStringConvertible {
         case .device(let error): "\(error)"
         case .corrupt(let error, let block): "block \(block): \(error)"
         case .noFileSystem: "no RedoxFS found"
+        case .noGeneration(let wanted, let oldest, let newest):
+            "there is no header of generation \(wanted) (there: \(oldest) to \(newest))"
         case .wrongPassword: "the file system is encrypted and the password is missing or wrong"
         case .notEncrypted: "the file system is not encrypted"
         case .tooSmall(let minimum): "the device is too small: at least \(minimum) bytes are needed"

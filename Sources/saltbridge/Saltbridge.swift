@@ -8,7 +8,7 @@ struct Saltbridge: ParsableCommand {
         abstract: "Mount, inspect, check and repair Redox file systems.",
         discussion: """
             An IMAGE is a file, a block device, or a partition of one: disk.img, /dev/sdb, disk.img#2. In an image with \
-            partitions (GPT or MBR) the RedoxFS is found by itself.
+            partitions (GPT or MBR) the RedoxFS is found by itself; of several the one to be written must be named.
             """,
         version: "1.0.0",
         groupedSubcommands: [

@@ -137,6 +137,20 @@ import Testing
         #expect(try bench.run("inspect", image, "--log").text.contains("blocks from"))
         #expect(try bench.run("inspect", image, "--tree").text.contains("nodes: 416"))
         #expect(try bench.run("inspect", image, "--usage").text.contains("compression_ratio"))
+        let owned = try JSONValue(parsing: try bench.run("inspect", image, "--block", "301", "--json").output)
+        let owner = try #require(owned["owners"]?.array?.first?.array?.last)
+        #expect(try owner.text("kind") == "node" && owner.whole("node") == UInt64(25))
+        let header = try JSONValue(parsing: try bench.run("inspect", image, "--header", "--json").output)
+        #expect(try #require(header["tree"]).whole("blocks") == UInt64(1))
+        #expect(try header.text("uuid").split(separator: "-").map(\.count) == [8, 4, 4, 4, 12])
+        let tree = try JSONValue(parsing: try bench.run("inspect", image, "--tree", "--json").output)
+        #expect(try tree["node_blocks"]?.array?.first?.whole("node") == UInt64(1))
+        let log = try JSONValue(parsing: try bench.run("inspect", image, "--log", "--json").output)
+        let entry = try #require(log["log"]?.array?.first?["entries"]?.array?.first)
+        let count: UInt64 = try entry.whole("count")
+        #expect(count > 0 && entry["frees"]?.bool != nil)
+        let usage = try JSONValue(parsing: try bench.run("inspect", image, "--usage", "--json").output)
+        #expect(usage["use"]?["allocation_log"] != nil && usage["nodes"]?["symlink"] != nil)
         try bench.fail(1, "inspect", image, "/nothing")
         try bench.fail(2, "inspect", image, "--log", "--tree")
     }
@@ -151,6 +165,10 @@ import Testing
         let drawing = try read("map.svg", in: bench)
         #expect(String(decoding: drawing, as: UTF8.self).hasPrefix("<svg "))
         try bench.fail(2, "inspect", image, "--map", bench.file("map.gif"))
+        let text = try bench.run("inspect", image, "--map", bench.file("map.svg"), "--json").output
+        let map = try JSONValue(parsing: text)
+        #expect(try map.text("file") == bench.file("map.svg"))
+        #expect(try #require(map["cells"]).whole("ring") == UInt64(257))
     }
 
     @Test func historyLeadsBack() throws {

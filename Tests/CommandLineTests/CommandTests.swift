@@ -56,12 +56,16 @@ import Testing
         let wrong = [
             ["bogus"], ["ls"], ["mkfs"], ["resize", "x"], ["resize", "x", "1Q"], ["export", "x"],
             ["crash", "file", "--in", "bogus"], ["crash", "file", "--signal", "bogus"],
-            ["status", "x", "--mount", "y"],
+            ["status", "x", "--mount", "y"], ["mkfs", "x", "--size", "8M", "--uuid", "xyz"],
+            ["mkfs", "x", "--size", "8M", "--uuid", String(repeating: "+1", count: 16)],
+            ["mkdir", "x", "/a", "-m", "999"],
+            ["mkdir", "x", "/a", "-m", "+7"], ["resize", "x", "8M", "--overlay", "y"],
         ]
         for arguments in wrong {
             let result = try bench.tool.run(arguments, in: bench.directory)
             #expect(result.status == 2, "\(arguments)")
-            #expect(result.errors.contains("Usage: saltbridge") && result.output.isEmpty)
+            let usage = arguments[0] == "bogus" ? "Usage: saltbridge" : "Usage: saltbridge \(arguments[0]) "
+            #expect(result.errors.contains(usage) && result.output.isEmpty, "\(arguments): \(result.errors)")
         }
         #expect(try bench.run("--help").text.contains("mkfs"))
         #expect(try bench.run("help", "export").text.contains("tar"))
@@ -89,7 +93,11 @@ import Testing
         let bench = try Workbench()
         let image = bench.file("disk.img")
         try bench.run("mkfs", image, "--size", "8M")
+        #expect(try bench.run("fsck", image).text.contains(" 1 node, "))
         #expect(try bench.fail(1, "passwd", image).errors.contains("not encrypted"))
+        #expect(try bench.fail(1, "rm", image, "").errors.contains("empty path"))
+        let missing = bench.file("missing.img")
+        #expect(try bench.fail(1, "ls", missing).errors.occurrences(of: missing) == 1)
         #expect(try bench.fail(1, "rm", image, "-r", "/").errors.contains("root"))
         // The shell makes the byte, which a string here can't hold.
         let shell = BuiltProgram(path: "/bin/sh")
@@ -111,6 +119,42 @@ import Testing
         #expect(try bench.run("ls", image).lines == ["valuable"])
         try bench.run("mkfs", image, "--force")
         #expect(try bench.run("ls", image).lines.isEmpty)
+    }
+
+    @Test func foreignDataIsNotOverwritten() throws {
+        let bench = try Workbench()
+        let image = bench.file("disk.img")
+        let content = [UInt8](repeating: 0, count: 1080) + [0x53, 0xEF] + [UInt8](repeating: 0, count: 8 << 20)
+        try bench.write("disk.img", content)
+        #expect(try bench.fail(1, "mkfs", image).errors.contains("ext4"))
+        try bench.run("mkfs", bench.file("other.img"), "--size", "4M")
+        #expect(try bench.fail(1, "clone", bench.file("other.img"), image).errors.contains("--force"))
+        let file = try SystemCall.open(image, O_RDONLY)
+        #expect(try SystemCall.readToEnd(file.rawValue, limit: 1 << 24) == content)
+        try bench.run("mkfs", image, "--force")
+    }
+
+    @Test func passwordsThatWouldBeIgnoredAreRefused() throws {
+        let bench = try Workbench()
+        let image = bench.file("disk.img")
+        let copy = bench.file("copy.img")
+        try bench.write("one", Array("first\n".utf8))
+        let one = bench.file("one")
+        let made = try bench.fail(2, "mkfs", image, "--size", "8M", "--password-file", one)
+        #expect(made.errors.contains("--encrypt"))
+        #expect(!SystemCall.exists(image))
+        try bench.run("mkfs", image, "--size", "8M")
+        #expect(try bench.fail(2, "clone", image, copy, "--new-password-file", one).errors.contains("--encrypt"))
+        #expect(!SystemCall.exists(copy))
+        try bench.run("mkfs", image, "--force", "--encrypt", "--password-file", one)
+        try bench.fail(2, "clone", image, copy, "--decrypt", "--password-file", one, "--new-password-file", one)
+        let both = try bench.fail(
+            2, "passwd", image, "--password-file", "/dev/stdin", "--new-password-file", "/dev/stdin")
+        #expect(both.errors.contains("standard input"))
+        try bench.fail(1, "passwd", image, "--add", "--password-file", one, "--new-password-file", one)
+        // A header is not encrypted.
+        #expect(try bench.run("inspect", image, "--header").text.contains("encrypted: yes"))
+        try bench.fail(1, "inspect", image, "--tree")
     }
 
     @Test func passwordsNeedAFileWithoutATerminal() throws {
@@ -240,4 +284,9 @@ import Testing
 
 extension String {
     fileprivate var trimmingNewlines: String { split(separator: "\n").joined() }
+
+    /// How often a text occurs in this one.
+    fileprivate func occurrences(of text: String) -> Int {
+        split(separator: text, omittingEmptySubsequences: false).count - 1
+    }
 }

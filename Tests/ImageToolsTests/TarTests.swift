@@ -202,6 +202,35 @@ private func archive(_ directory: TemporaryDirectory, _ entries: [(TreeEntry, [U
         #expect(AccessControlText.attributeValue("user::r--,user:nobody by that name:r--,group::r--,other::r--") == nil)
     }
 
+    @Test func accessControlListsAreWrittenAsTextToo() throws {
+        let text = "user::rw-,user:1000:rw-,group::r-x,group:7:---,mask::rw-,other::r--"
+        let value = try #require(AccessControlText.attributeValue(text))
+        #expect(AccessControlText.text(value) == text)
+        let strange: [[UInt8]] = [
+            [], [2, 0, 0, 0], [1, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255], [2, 0, 0, 0, 3, 0, 6, 0, 0, 0, 0, 0],
+        ]
+        for bad in strange { #expect(AccessControlText.text(bad) == nil) }
+        let directory = try TemporaryDirectory()
+        var entry = TreeEntry(path: [[0x61]], kind: .directory, mode: 0o755)
+        entry.attributes = ["access", "default"].map {
+            ExtendedAttribute(name: Array("system.posix_acl_\($0)".utf8), value: value)
+        }
+        let bytes = try archive(directory, [(entry, [])])
+        let written = String(decoding: bytes, as: UTF8.self)
+        #expect(written.contains("SCHILY.acl.access=\(text)\n") && written.contains("SCHILY.acl.default=\(text)\n"))
+        #expect(try entries(bytes, directory).first?.0.attributes == entry.attributes)
+    }
+
+    @Test func socketsAreWarnings() throws {
+        let directory = try TemporaryDirectory()
+        let file = try SystemCall.open(directory.file("a"), O_WRONLY | O_CREAT, mode: 0o600)
+        var warnings: [String] = []
+        let sink = TarTreeSink(ByteWriter(descriptor: file.rawValue, name: "a")) { warnings.append($0) }
+        try sink.begin(TreeEntry(path: [[0x73]], kind: .socket, mode: 0o755))
+        try sink.end()
+        #expect(warnings.count == 1 && warnings[0].contains("socket"))
+    }
+
     @Test func namesThatLeadOutAreRefused() throws {
         let directory = try TemporaryDirectory()
         for name in ["../x", "a/../../x", "a/.."] {

@@ -1,3 +1,4 @@
+import BlockCodec
 import BlockDevice
 import DiskFormat
 import FileSystemCheck
@@ -133,6 +134,45 @@ func listing(_ device: any BlockDevice, password: [UInt8]? = nil) throws -> [Str
         #expect(try FileSystemCheck.check(device, CheckOptions(password: old)).isConsistent)
     }
 
+    @Test func aPasswordIsNotAddedTwice() throws {
+        let device = try GoldenImage.encrypted.device()
+        let change = { () throws -> PasswordChange in try PasswordChange(device, name: "test") }
+        #expect(throws: ToolFailure.self) { _ = try change().run(.add(new: old), password: old) }
+        #expect(try change().run(.add(new: new), password: old) == 2)
+        #expect(throws: ToolFailure.self) { _ = try change().run(.add(new: old), password: new) }
+        #expect(throws: ToolFailure.self) { _ = try change().run(.change(new: new), password: old) }
+        #expect(try change().slotCount == 2)
+        #expect(opens(device, old) && opens(device, new))
+    }
+
+    /// Another program may have put the same password into two slots.
+    private func deviceWithTwoSlotsOfOnePassword() throws -> MemoryDevice {
+        let device = try GoldenImage.encrypted.device()
+        let store = try #require(try HeaderStore(device))
+        var header = store.newest
+        let (cipher, _) = try #require(try KeySlots.unlock(header, password: old))
+        let salt = Bytes16(low: 9, high: 9)
+        let slot = try KeySlots.make(password: old, salt: salt, key1: cipher.keys.data, key2: cipher.keys.tweak)
+        _ = try KeySlots.add(slot, to: &header)
+        try header.seal(with: cipher)
+        try store.writeDurably(header)
+        return device
+    }
+
+    @Test func allSlotsOfAPasswordAreTakenAway() throws {
+        let device = try deviceWithTwoSlotsOfOnePassword()
+        let change = { () throws -> PasswordChange in try PasswordChange(device, name: "test") }
+        #expect(try change().slotCount == 2)
+        // Both slots are its own: there is no other password.
+        #expect(throws: ToolFailure.self) { _ = try change().run(.remove, password: old) }
+        #expect(try change().run(.add(new: new), password: old) == 3)
+        #expect(try change().run(.remove, password: old) == 1)
+        #expect(!opens(device, old) && opens(device, new))
+        let other = try deviceWithTwoSlotsOfOnePassword()
+        #expect(try PasswordChange(other, name: "test").run(.change(new: new), password: old) == 1)
+        #expect(!opens(other, old) && opens(other, new))
+    }
+
     @Test func takenPasswordsOpenNoOlderGeneration() throws {
         let device = try GoldenImage.encrypted.device()
         _ = try PasswordChange(device, name: "test").run(.change(new: new), password: old)
@@ -168,14 +208,14 @@ func listing(_ device: any BlockDevice, password: [UInt8]? = nil) throws -> [Str
         #expect(ImageReference(odd).partition == nil)
     }
 
-    @Test func fileSystemInAPartitionIsFound() throws {
-        let directory = try TemporaryDirectory()
-        let path = directory.file("disk")
+    /// A disk with the golden image in partition 2, and if wanted in partition 3, too.
+    private func makeDisk(_ path: String, isTwice: Bool = false) throws {
         let image = try GoldenImage.smallTree.bytes()
         do {
-            let file = try FileDevice(creating: path, byteCount: 24 << 20)
+            let file = try FileDevice(creating: path, byteCount: 40 << 20)
             try file.writeBytes(at: 2 << 20, image)
             // An MBR with a small partition in front and the file system in the second.
+            if isTwice { try file.writeBytes(at: 20 << 20, image) }
             var record = [UInt8](repeating: 0, count: 512)
             func put(_ entry: Int, _ type: UInt8, _ first: UInt32, _ count: UInt32) {
                 let start = 446 + entry * 16
@@ -187,10 +227,29 @@ func listing(_ device: any BlockDevice, password: [UInt8]? = nil) throws -> [Str
             }
             put(0, 0x0C, 64, 64)
             put(1, 0x83, 4096, 32768)
+            if isTwice { put(2, 0x83, 40960, 32768) }
             record[510] = 0x55
             record[511] = 0xAA
             try file.writeBytes(at: 0, record)
         }
+    }
+
+    @Test func oneOfSeveralIsNamedToBeWritten() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.file("disk")
+        try makeDisk(path, isTwice: true)
+        #expect(try ImageLocator.open(ImageReference(path), writable: false).partition?.number == 2)
+        let failure = #expect(throws: ToolFailure.self) {
+            _ = try ImageLocator.open(ImageReference(path), writable: true)
+        }
+        #expect(failure?.advice?.contains("#2") == true && failure?.advice?.contains("#3") == true)
+        #expect(try ImageLocator.open(ImageReference(path + "#3"), writable: true).partition?.number == 3)
+    }
+
+    @Test func fileSystemInAPartitionIsFound() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.file("disk")
+        try makeDisk(path)
         for reference in [path, path + "#2"] {
             let opened = try ImageLocator.open(ImageReference(reference), writable: false)
             #expect(opened.partition?.number == 2)

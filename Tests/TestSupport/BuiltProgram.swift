@@ -57,8 +57,11 @@ public struct BuiltProgram: Sendable {
         var attributes = posix_spawnattr_t()
         unsafe posix_spawnattr_init(&attributes)
         defer { unsafe posix_spawnattr_destroy(&attributes) }
-        // POSIX_SPAWN_SETSID: a session of its own has no terminal.
-        unsafe posix_spawnattr_setflags(&attributes, 0x80)
+        // POSIX_SPAWN_SETSID: a session of its own has no terminal. POSIX_SPAWN_SETSIGMASK: the threads of tests block signals.
+        var none = sigset_t()
+        unsafe sigemptyset(&none)
+        unsafe posix_spawnattr_setsigmask(&attributes, &none)
+        unsafe posix_spawnattr_setflags(&attributes, 0x80 | 0x08)
         var process: pid_t = 0
         let strings = unsafe ([path] + arguments).map { unsafe strdup($0) }
         defer { unsafe strings.forEach { unsafe free($0) } }

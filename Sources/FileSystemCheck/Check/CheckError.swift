@@ -59,7 +59,7 @@ extension CheckError: CustomStringConvertible {
                 "no room: the image is shorter than its file system, \(present) of \(needed) bytes; make it \(needed) bytes long "
                 + "(truncate -s \(needed) IMAGE) and repair it then; nothing was written"
         case .noSpace(let needed, let available):
-            return "no room: \(needed) blocks are needed, \(available) are free"
+            return "no room: \(counted(needed, "block")) needed, \(available) free"
         case .wouldBeFull(let free, let needed):
             return
                 "no room: repaired it would have \(free) blocks free, at least \(needed) are needed to change anything; "

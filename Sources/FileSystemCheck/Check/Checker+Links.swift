@@ -90,7 +90,8 @@ extension Checker {
         for run in leaked {
             findings.add(
                 .blockLeaked, block: run.lowerBound,
-                "\(run.count) blocks from \(run.lowerBound) on are neither in use nor free")
+                "\(counted(run.count, "block")) from \(run.lowerBound) on \(run.count == 1 ? "is" : "are") neither in use nor free"
+            )
         }
     }
 

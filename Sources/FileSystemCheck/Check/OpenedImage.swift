@@ -30,8 +30,8 @@ struct OpenedImage: Sendable {
     /// Blocks of the ring whose headers have another encrypted hash than they should: no hash covers it.
     let misencrypted: Set<UInt64>
 
-    /// Finds the file system (format: Header ring) and unlocks it.
-    init(_ device: any BlockDevice, password: [UInt8]?) throws(CheckError) {
+    /// Finds the file system (format: Header ring) and, unless only its headers are wanted, unlocks it.
+    init(_ device: any BlockDevice, password: [UInt8]?, unlocks: Bool = true) throws(CheckError) {
         let (start, ring) = try Self.findRing(device)
         var headers: [(block: UInt64, header: Header)] = []
         for block in 0..<Limits.ringBlocks {
@@ -56,11 +56,13 @@ struct OpenedImage: Sendable {
         self.slots = slots
         self.newest = newest
         let ours = headers.map(\.header).filter { $0.uuid == newest.uuid }
-        cipher = try Self.unlock(newest, among: ours, password)
+        cipher = unlocks ? try Self.unlock(newest, among: ours, password) : nil
         var misencrypted: Set<UInt64> = []
-        for case .header(let header) in slots
-        where try header.encryptedHash != Self.sealed(header, cipher).encryptedHash {
-            misencrypted.insert(header.generation.ringBlock)
+        if unlocks {
+            for case .header(let header) in slots
+            where try header.encryptedHash != Self.sealed(header, cipher).encryptedHash {
+                misencrypted.insert(header.generation.ringBlock)
+            }
         }
         self.misencrypted = misencrypted
     }

@@ -60,3 +60,32 @@ extension BlockClaim: CustomStringConvertible {
         }
     }
 }
+
+extension BlockClaim {
+    /// The same for programs.
+    var printed: PrintedValue {
+        var fields: [PrintedValue.Field]
+        switch kind {
+        case .tree(let level, let first):
+            fields = [
+                .init("kind", "tree"), .init("level", .number(Int64(level))),
+                .init("first_node", .unsigned(UInt64(first))),
+            ]
+        case .node: fields = [.init("kind", "node")]
+        case .list(let depth, let first):
+            fields = [
+                .init("kind", "list"), .init("level", .number(Int64(depth))), .init("first_record", .unsigned(first)),
+            ]
+        case .record(let record): fields = [.init("kind", "record"), .init("record", .unsigned(record))]
+        case .hashTree(let levels): fields = [.init("kind", "hash_tree"), .init("level", .number(Int64(levels)))]
+        case .directoryList: fields = [.init("kind", "directory_list")]
+        case .attributeTable: fields = [.init("kind", "attribute_table")]
+        case .attributeValue: fields = [.init("kind", "attribute_value")]
+        case .allocationLog(let index):
+            fields = [.init("kind", "allocation_log"), .init("index", .number(Int64(index)))]
+        case .releaseList(let index): fields = [.init("kind", "release_list"), .init("index", .number(Int64(index)))]
+        }
+        if node != 0 { fields.append(.init("node", .unsigned(UInt64(node)))) }
+        return .fields(fields + PrintedValue.place(pointer))
+    }
+}

@@ -7,44 +7,49 @@ extension Inspector {
         guard number < reader.blockCount else { throw .notFound("block \(number)") }
         var fields: [PrintedValue.Field] = [.init("block", .unsigned(number))]
         if number < Limits.ringBlocks {
-            fields.append(.init("use", .text("header ring: \(slotText(Int(number)))")))
+            let slot = image.slots[Int(number)]
+            fields.append(
+                .init(
+                    "use",
+                    .described("header ring: \(slot)", .fields([.init("kind", "ring")] + slot.printedFields))))
             return .fields(fields)
         }
         if number < Limits.firstAllocatableBlock {
-            fields.append(.init("use", "never used by the format"))
+            fields.append(.init("use", Self.use("never used by the format", "unused")))
             return .fields(fields)
         }
         let chains = owners(of: number)
         guard let first = chains.first, let claim = first.last else {
             var checker = Checker(reader: reader, roots: roots, options: CheckOptions(maximumFindings: 0))
             checker.checkLog()
-            fields.append(.init("use", checker.free.contains(number) ? "free" : "leaked: neither in use nor free"))
+            fields.append(
+                .init(
+                    "use",
+                    checker.free.contains(number)
+                        ? Self.use("free", "free") : Self.use("leaked: neither in use nor free", "leaked")))
             return .fields(fields)
         }
-        fields.append(.init("use", .text("\(claim)")))
+        fields.append(.init("use", .described("\(claim)", claim.printed)))
         if claim.node != 0 {
             let paths = paths(of: [claim.node])
             fields.append(.init("path", paths[claim.node].map { .text($0) } ?? .none))
         }
+        let header = PrintedValue.described(
+            "header of generation \(generation)",
+            .fields([.init("kind", "header"), .init("generation", .unsigned(generation.rawValue))]))
         fields.append(
             .init(
                 "owners",
                 .list(
                     chains.map { chain in
-                        .list([.text("header of generation \(generation)")] + chain.map { .text("\($0)") })
+                        .list([header] + chain.map { .described("\($0)", $0.printed) })
                     })))
         fields.append(.init("content", content(claim)))
         return .fields(fields)
     }
 
-    private func slotText(_ index: Int) -> String {
-        switch image.slots[index] {
-        case .unused: "never written"
-        case .torn: "no header"
-        case .header(let header): "header of generation \(header.generation)"
-        case .misplaced(let header): "misplaced header of generation \(header.generation)"
-        case .foreign(let header): "header of another file system, generation \(header.generation)"
-        }
+    private static func use(_ text: String, _ kind: String) -> PrintedValue {
+        .described(text, .fields([.init("kind", .text(kind))]))
     }
 
     /// All ways from the header to a block; one, unless the image is damaged.
@@ -102,7 +107,7 @@ extension Inspector {
             var entries: [PrintedValue] = []
             let list = StoredEntries(block.bytes) { _, node, name in
                 let hash = String(NameHash.of(name), radix: 16)
-                entries.append(.text("\(printable(name.copyToArray())) node \(node) hash \(hash)"))
+                entries.append(Self.printedEntry(name.copyToArray(), node, hash: hash))
             }
             return .fields([
                 .init("entries", .list(entries)), .init("bytes", .number(Int64(list.byteCount))),
@@ -139,7 +144,10 @@ extension Inspector {
         for index in 0..<count {
             let found = pointer(block.bytes, index)
             if !found.isNull {
-                pointers.append(.text("\(index): \(found)"))
+                pointers.append(
+                    .described(
+                        "\(index): \(found)",
+                        .fields([.init("index", .number(Int64(index)))] + PrintedValue.place(found))))
             }
         }
         return .list(pointers)
@@ -154,5 +162,33 @@ extension Inspector {
                 let text = line.map { $0 >= 32 && $0 < 127 ? String(UnicodeScalar($0)) : "." }.joined()
                 return .text(line.map(hexadecimal).joined(separator: " ") + "  " + text)
             })
+    }
+}
+
+extension OpenedImage.Slot: CustomStringConvertible {
+    /// What it holds, for a person.
+    var description: String {
+        switch self {
+        case .unused: "never written"
+        case .torn: "no header"
+        case .header(let header): "header of generation \(header.generation)"
+        case .misplaced(let header): "misplaced header of generation \(header.generation)"
+        case .foreign(let header): "header of another file system, generation \(header.generation)"
+        }
+    }
+
+    /// The same for programs.
+    var printedFields: [PrintedValue.Field] {
+        switch self {
+        case .unused: [.init("state", "unused")]
+        case .torn: [.init("state", "torn")]
+        case .header(let header): [.init("state", "header"), Self.generation(header)]
+        case .misplaced(let header): [.init("state", "misplaced"), Self.generation(header)]
+        case .foreign(let header): [.init("state", "foreign"), Self.generation(header)]
+        }
+    }
+
+    private static func generation(_ header: Header) -> PrintedValue.Field {
+        .init("generation", .unsigned(header.generation.rawValue))
     }
 }

@@ -16,7 +16,7 @@ extension Inspector {
         let fields = NodeFields(block)
         let times = NodeExtension.times(block)
         var result: [PrintedValue.Field] = [
-            .init("type", .text(fields.kind.map { "\($0)" } ?? "unknown \(fields.mode >> 12)")),
+            .init("type", .text(fields.kind?.word ?? "unknown \(fields.mode >> 12)")),
             .init("mode", .text(String(fields.mode & 0o7777, radix: 8))),
             .init("uid", .unsigned(UInt64(fields.uid))),
             .init("gid", .unsigned(UInt64(fields.gid))),
@@ -47,9 +47,12 @@ extension Inspector {
             let marker = NodeFields.pointer(block.bytes, 0)
             let entries = try entries(block, of: node)
             return [
-                .init("hash_tree", marker.isMarker ? .text("depth \(marker.address.level)") : .none),
+                .init(
+                    "hash_tree",
+                    marker.isMarker
+                        ? .described("depth \(marker.address.level)", .number(Int64(marker.address.level))) : .none),
                 .init("root", PrintedValue(NodeFields.pointer(block.bytes, 1))),
-                .init("entries", .list(entries.map { .text("\(printable($0.name)) node \($0.node)") })),
+                .init("entries", .list(entries.map { Self.printedEntry($0.name, $0.node) })),
             ]
         }
         var result: [PrintedValue.Field] = []
@@ -58,10 +61,20 @@ extension Inspector {
             result.append(.init("target", .text(String(decoding: target, as: UTF8.self))))
         }
         if !fields.isInline {
-            result.append(.init("extents", .list(extents(node, block).map { .text($0.description) })))
-            result.append(.init("lists", .list(lists(node, block).map { .text("\($0)") })))
+            result.append(.init("extents", .list(extents(node, block).map { .described($0.description, $0.printed) })))
+            result.append(.init("lists", .list(lists(node, block).map { .described("\($0)", $0.printed) })))
         }
         return result
+    }
+
+    /// An entry of a directory.
+    static func printedEntry(_ name: [UInt8], _ node: UInt32, hash: String? = nil) -> PrintedValue {
+        .described(
+            "\(printable(name)) node \(node)" + (hash.map { " hash \($0)" } ?? ""),
+            .fields(
+                [
+                    .init("name", .text(String(decoding: name, as: UTF8.self))), .init("node", .unsigned(UInt64(node))),
+                ] + (hash.map { [.init("hash", .text($0))] } ?? [])))
     }
 
     /// A run of records that lie one after another on the disk.
@@ -75,6 +88,14 @@ extension Inspector {
             let end = records == 1 ? "" : " to \(firstRecord + records - 1)"
             let packed = compressed == 0 ? "" : ", \(compressed) compressed"
             return "record \(firstRecord)\(end): blocks \(blocks.lowerBound) to \(blocks.upperBound - 1)\(packed)"
+        }
+
+        var printed: PrintedValue {
+            .fields([
+                .init("record", .unsigned(firstRecord)), .init("records", .unsigned(records)),
+                .init("block", .unsigned(blocks.lowerBound)), .init("blocks", .unsigned(UInt64(blocks.count))),
+                .init("compressed_records", .unsigned(compressed)),
+            ])
         }
     }
 

@@ -11,8 +11,12 @@ public struct Inspector: Sendable {
     let progress: (@Sendable (CheckProgress) -> Void)?
 
     /// Opens the newest generation, or the one that the options name.
-    public init(_ device: any BlockDevice, _ options: CheckOptions = CheckOptions()) throws(CheckError) {
-        image = try OpenedImage(device, password: options.password)
+    ///
+    /// - Parameter unlocks: without, of an encrypted file system only `printedHeader` can be used, and no password is needed.
+    public init(
+        _ device: any BlockDevice, _ options: CheckOptions = CheckOptions(), unlocks: Bool = true
+    ) throws(CheckError) {
+        image = try OpenedImage(device, password: options.password, unlocks: unlocks)
         header = try image.header(of: options.generation)
         reader = image.reader(of: header)
         roots = Roots(header)
@@ -130,10 +134,9 @@ public struct Inspector: Sendable {
         image.slots.enumerated().compactMap { index, slot in
             switch slot {
             case .unused, .header: nil
-            case .torn: .text("block \(index): no header")
-            case .misplaced(let other): .text("block \(index): misplaced header of generation \(other.generation)")
-            case .foreign(let other):
-                .text("block \(index): header of another file system, generation \(other.generation)")
+            default:
+                .described(
+                    "block \(index): \(slot)", .fields([.init("block", .number(Int64(index)))] + slot.printedFields))
             }
         }
     }
@@ -161,7 +164,12 @@ public struct Inspector: Sendable {
                 "entries",
                 .list(
                     entries.map { entry in
-                        .text("\(entry.frees ? "+" : "-")\(entry.count.magnitude) blocks from \(entry.block) on")
+                        .described(
+                            "\(entry.frees ? "+" : "-")\(counted(entry.count.magnitude, "block")) from \(entry.block) on",
+                            .fields([
+                                .init("frees", .flag(entry.frees)), .init("block", .unsigned(entry.block)),
+                                .init("count", .unsigned(UInt64(entry.count.magnitude))),
+                            ]))
                     })),
         ]
     }
@@ -180,7 +188,10 @@ public struct Inspector: Sendable {
                     levels[level] += 1
                     return .follow
                 }
-                nodes.append(.text("node \(claim.node): \(claim.pointer)"))
+                nodes.append(
+                    .described(
+                        "node \(claim.node): \(claim.pointer)",
+                        .fields([.init("node", .unsigned(UInt64(claim.node)))] + PrintedValue.place(claim.pointer))))
                 return .skip(isWhole: true)
             }))
         return .fields([

@@ -14,6 +14,8 @@ public indirect enum PrintedValue: Sendable, Equatable {
     case list([PrintedValue])
     /// Named values, in order.
     case fields([Field])
+    /// A text for people, and what it says for programs.
+    case described(String, PrintedValue)
     /// Nothing.
     case none
 
@@ -40,7 +42,7 @@ public indirect enum PrintedValue: Sendable, Equatable {
 
     private var short: String? {
         switch self {
-        case .text(let text): text
+        case .text(let text), .described(let text, _): text
         case .number(let number): String(number)
         case .unsigned(let number): String(number)
         case .flag(let flag): flag ? "yes" : "no"
@@ -85,6 +87,7 @@ public indirect enum PrintedValue: Sendable, Equatable {
         case .number(let number): String(number)
         case .unsigned(let number): String(number)
         case .flag(let flag): flag ? "true" : "false"
+        case .described(_, let value): value.json
         case .none: "null"
         case .list(let values): "[" + values.map(\.json).joined(separator: ",") + "]"
         case .fields(let fields):
@@ -119,7 +122,7 @@ extension PrintedValue: ExpressibleByStringLiteral, ExpressibleByBooleanLiteral 
     public init(booleanLiteral value: Bool) { self = .flag(value) }
 
     init(_ pointer: BlockPointer) {
-        self = pointer.isNull ? .none : .text("\(pointer)")
+        self = pointer.isNull ? .none : .described("\(pointer)", .fields(Self.place(pointer)))
     }
 
     init(_ time: Timespec) {
@@ -128,6 +131,17 @@ extension PrintedValue: ExpressibleByStringLiteral, ExpressibleByBooleanLiteral 
     }
 
     init(_ bytes: Bytes16) {
-        self = .text(bytes.bytes.map(hexadecimal).joined())
+        let digits = bytes.bytes.map(hexadecimal)
+        let parts = [digits[..<4], digits[4..<6], digits[6..<8], digits[8..<10], digits[10...]]
+        self = .text(parts.map { $0.joined() }.joined(separator: "-"))
+    }
+
+    /// Where a pointer leads, and the hash of what must be there.
+    static func place(_ pointer: BlockPointer) -> [Field] {
+        [
+            .init("block", .unsigned(pointer.address.number)), .init("blocks", .unsigned(pointer.address.blockCount)),
+            .init("compressed", .flag(pointer.address.isCompressed)),
+            .init("hash", .text(String(pointer.hash, radix: 16))),
+        ]
     }
 }

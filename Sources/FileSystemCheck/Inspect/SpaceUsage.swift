@@ -5,7 +5,10 @@ import Platform
 public struct SpaceUsage: Sendable {
     /// What blocks are used for.
     public enum Use: String, Sendable, CaseIterable, Codable {
-        case ring, tree, nodes, lists, directories, attributes, allocationLog, releaseList, content, free, leaked
+        case ring, tree, nodes, lists, directories, attributes
+        case allocationLog = "allocation_log"
+        case releaseList = "release_list"
+        case content, free, leaked
     }
 
     /// Blocks of the file system.
@@ -46,7 +49,7 @@ public struct SpaceUsage: Sendable {
             .init(
                 "nodes",
                 .fields(
-                    nodes.sorted { $0.key.rawValue < $1.key.rawValue }.map { .init("\($0.key)", .unsigned($0.value)) })),
+                    nodes.sorted { $0.key.rawValue < $1.key.rawValue }.map { .init($0.key.word, .unsigned($0.value)) })),
             .init("file_bytes", .unsigned(fileBytes)),
             .init("inline_bytes", .unsigned(inlineBytes)),
             .init("plain_records", .unsigned(plainRecords)),

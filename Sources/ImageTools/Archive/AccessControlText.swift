@@ -1,7 +1,7 @@
 import Glibc
 
 /// An access control list as archives write it ("user::rw-,user:1000:r--,group::r--,mask::rw-,other::r--"), turned into
-/// the value of the extended attribute that the kernel keeps it in.
+/// the value of the extended attribute that the kernel keeps it in, and back.
 ///
 ///     version 2 u32, then entries sorted by tag and id: tag u16, permissions u16, id u32
 enum AccessControlText {
@@ -12,6 +12,40 @@ enum AccessControlText {
         case "SCHILY.acl.default": "system.posix_acl_default"
         default: nil
         }
+    }
+
+    /// The key of a pax record for the attribute that keeps a list, nil for others.
+    static func key(_ attributeName: [UInt8]) -> String? {
+        ["SCHILY.acl.access", "SCHILY.acl.default"].first {
+            self.attributeName($0).map { Array($0.utf8) } == attributeName
+        }
+    }
+
+    /// The text of an attribute's value, users and groups by number; nil if the value is no list.
+    static func text(_ value: [UInt8]) -> String? {
+        guard value.count > 4, value.count % 8 == 4, value[..<4] == [2, 0, 0, 0] else { return nil }
+        var parts: [String] = []
+        for start in stride(from: 4, to: value.count, by: 8) {
+            func number(_ range: Range<Int>) -> UInt32 {
+                value[(start + range.lowerBound)..<(start + range.upperBound)].reversed().reduce(0) {
+                    $0 << 8 | UInt32($1)
+                }
+            }
+            let permissions = number(2..<4)
+            let who: String
+            switch number(0..<2) {
+            case 1: who = "user:"
+            case 2: who = "user:\(number(4..<8))"
+            case 4: who = "group:"
+            case 8: who = "group:\(number(4..<8))"
+            case 0x10: who = "mask:"
+            case 0x20: who = "other:"
+            default: return nil
+            }
+            let letters = [(UInt32(4), "r"), (2, "w"), (1, "x")].map { permissions & $0.0 != 0 ? $0.1 : "-" }
+            parts.append("\(who):\(letters.joined())")
+        }
+        return parts.joined(separator: ",")
     }
 
     private struct Entry {

@@ -4,16 +4,16 @@ import DiskFormat
 /// files with holes are stored in GNU's sparse form 1.0. GNU tar and bsdtar read it.
 public final class TarTreeSink: TreeSink {
     private let writer: ByteWriter
-    private let observer: (any CopyObserver)?
+    private let warn: (String) -> Void
     private var remaining: [Range<UInt64>] = []
     private var padding = 0
 
     /// - Parameters:
     ///   - writer: where the archive goes.
-    ///   - observer: hears of sockets, which are left out, as tar programs do.
-    public init(_ writer: ByteWriter, observer: (any CopyObserver)? = nil) {
+    ///   - warn: called for sockets, which are left out, as tar programs do.
+    public init(_ writer: ByteWriter, warn: @escaping (String) -> Void = { _ in }) {
         self.writer = writer
-        self.observer = observer
+        self.warn = warn
     }
 
     /// Writes the headers.
@@ -21,7 +21,7 @@ public final class TarTreeSink: TreeSink {
         remaining = []
         padding = 0
         guard entry.kind != .socket else {
-            observer?.warning("\(entry.displayPath): socket left out: a tar archive can't hold it")
+            warn("\(entry.displayPath): socket left out: a tar archive can't hold it")
             return
         }
         var pax = PaxRecords()
@@ -58,6 +58,10 @@ public final class TarTreeSink: TreeSink {
         setNumbers(&header, &pax, entry)
         for attribute in entry.attributes where entry.hardLink == nil {
             pax.append("SCHILY.xattr." + String(decoding: attribute.name, as: UTF8.self), attribute.value)
+            // GNU tar takes lists in this form alone.
+            if let key = AccessControlText.key(attribute.name), let text = AccessControlText.text(attribute.value) {
+                pax.append(key, text)
+            }
         }
         if !pax.records.isEmpty { try write(pax, for: path) }
         try writer.write(header.encode())

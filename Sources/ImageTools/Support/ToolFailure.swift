@@ -41,7 +41,8 @@ public struct ToolFailure: Error, Sendable, CustomStringConvertible {
         switch error {
         case .busy: advice = "Unmount it or end that program first."
         case .readOnly: advice = "Open it for writing."
-        case .cannotOpen(.permissionDenied, _): advice = "Run as a user who may access it."
+        case .cannotOpen(.permissionDenied, _):
+            return ToolFailure(error.description, advice: "Run as a user who may access it.")
         case .cannotOpen, .notADevice: return ToolFailure(error.description)
         default: break
         }

@@ -2,7 +2,10 @@ import DiskFormat
 import Platform
 import RedoxFS
 
-/// A directory of an image as a source, in the order of names. Unreadable entries are reported and left out.
+/// A directory of an image as a source, in the order of names.
+///
+/// Entries that can't be read are reported and left out. Of a file's content what can be read is passed on, the rest is
+/// reported with its place.
 public final class ImageTreeSource: TreeSource {
     private struct Frame {
         let node: NodeID
@@ -14,6 +17,7 @@ public final class ImageTreeSource: TreeSource {
     private let top: Attributes
     private let topName: [UInt8]?
     private let salvages: Bool
+    private let warn: (String) -> Void
     private var stack: [Frame] = []
     private var isStarted = false
     private var links: [NodeID: [[UInt8]]] = [:]
@@ -24,8 +28,13 @@ public final class ImageTreeSource: TreeSource {
     ///   - top: the directory whose contents are the tree. Anything else is a tree of one entry.
     ///   - name: the name of that one entry.
     ///   - salvages: whether damaged metadata concerns the entry only; without, it ends the copy.
-    public init(_ volume: ImageVolume, top: Attributes, name: [UInt8]? = nil, salvages: Bool = true) {
+    ///   - warn: called for what an entry has lost.
+    public init(
+        _ volume: ImageVolume, top: Attributes, name: [UInt8]? = nil, salvages: Bool = true,
+        warn: @escaping (String) -> Void
+    ) {
         self.salvages = salvages
+        self.warn = warn
         self.volume = volume
         self.top = top
         topName = top.kind == .directory ? nil : name
@@ -58,24 +67,24 @@ public final class ImageTreeSource: TreeSource {
         return nil
     }
 
-    /// Reads what isn't a hole.
+    /// Reads what isn't a hole and can be read.
     public func readContent(_ body: (UInt64, RawSpan) throws(ToolFailure) -> Void) throws(ToolFailure) {
         guard let (node, entry) = current else { return }
-        let buffer = buffer
+        var losses = LostContent()
+        defer { for message in losses.messages(entry.displayPath) { warn(message) } }
         for extent in entry.extents ?? [] {
-            var offset = extent.lowerBound
-            while offset < extent.upperBound {
-                let wanted = Int(min(UInt64(buffer.byteCount), extent.upperBound - offset))
-                let count: Int
-                do throws(FileSystemError) {
-                    var bytes = buffer.mutableBytes(0..<wanted)
-                    count = try volume.fileSystem.read(node, at: offset, into: &bytes)
-                } catch {
+            do throws(ContentFailure) {
+                try volume.readContent(node, extent, through: buffer) { (offset, bytes) throws(ContentFailure) in
+                    do throws(ToolFailure) { try body(offset, bytes) } catch { throw .receiver(error) }
+                } lost: { range, error in
+                    losses.add(range, error)
+                }
+            } catch {
+                switch error {
+                case .receiver(let failure): throw failure
+                case .fileSystem(let error):
                     throw .fileSystem(error, "read", entry.displayPath, concernsOneEntry: true)
                 }
-                if count == 0 { return }
-                try body(offset, buffer.bytes(0..<count))
-                offset += UInt64(count)
             }
         }
     }
@@ -95,13 +104,10 @@ public final class ImageTreeSource: TreeSource {
                 entry.hardLink = first
                 return entry
             }
-            links[attributes.node] = path
         }
+        var losses = LostContent()
         do throws(FileSystemError) {
-            for name in try volume.fileSystem.listExtendedAttributes(attributes.node) {
-                let value = try volume.fileSystem.extendedAttribute(attributes.node, name)
-                entry.attributes.append(ExtendedAttribute(name: name, value: value))
-            }
+            entry.attributes = try extendedAttributes(attributes.node, entry.displayPath)
             switch attributes.kind {
             case .directory:
                 guard !stack.contains(where: { $0.node == attributes.node }) else {
@@ -110,40 +116,39 @@ public final class ImageTreeSource: TreeSource {
                 let entries = try volume.entries(attributes.node)
                 stack.append(Frame(node: attributes.node, path: path, entries: entries.reversed()))
             case .symbolicLink: entry.target = try volume.fileSystem.readSymbolicLink(attributes.node)
+            case .file where salvages:
+                entry.extents = try volume.extents(attributes.node, size: attributes.size) { losses.add($0, $1) }
             case .file: entry.extents = try volume.extents(attributes.node, size: attributes.size)
             default: break
             }
         } catch {
             throw .fileSystem(error, "read", entry.displayPath, concernsOneEntry: canSkip(error))
         }
+        for message in losses.messages(entry.displayPath) { warn(message) }
+        if attributes.kind != .directory && attributes.storedLinks > 1 { links[attributes.node] = path }
         current = (attributes.node, entry)
         return entry
+    }
+
+    private func extendedAttributes(
+        _ node: NodeID, _ path: String
+    ) throws(FileSystemError) -> [ExtendedAttribute] {
+        var result: [ExtendedAttribute] = []
+        do throws(FileSystemError) {
+            for name in try volume.fileSystem.listExtendedAttributes(node) {
+                let value = try volume.fileSystem.extendedAttribute(node, name)
+                result.append(ExtendedAttribute(name: name, value: value))
+            }
+        } catch {
+            guard salvages, error.isLoss else { throw error }
+            warn("\(path): not all extended attributes can be read: \(error)")
+        }
+        return result
     }
 
     private func canSkip(_ error: FileSystemError) -> Bool {
         if salvages { return true }
         if case .corrupt = error { return false }
         return true
-    }
-}
-
-extension ImageVolume {
-    /// Where a file's data lies, in order; the rest of its size is holes.
-    public func extents(_ node: NodeID, size: UInt64) throws(FileSystemError) -> [Range<UInt64>] {
-        var result: [Range<UInt64>] = []
-        var position: UInt64 = 0
-        while position < size {
-            do throws(FileSystemError) {
-                let data = try fileSystem.seek(node, from: position, .data)
-                let hole = try fileSystem.seek(node, from: data, .hole)
-                guard data < size, hole > data else { break }
-                result.append(data..<min(hole, size))
-                position = hole
-            } catch {
-                if error == .noData { break }
-                throw error
-            }
-        }
-        return result
     }
 }

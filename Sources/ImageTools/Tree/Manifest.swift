@@ -6,7 +6,8 @@ import RedoxFS
 ///
 /// Members: path, type (dir, file, symlink, fifo, socket, char, block), mode (octal), uid, gid, links (as stored: 1 for a
 /// directory), size, mtime, ctime (as stored: the time of creation), atime (each "seconds.nanoseconds"), node, and sha256
-/// of a file's content or target of a symbolic link. The digest of a file of more than 16 GiB that is mostly holes is null.
+/// of a file's content or target of a symbolic link. The digest of a file of more than 16 GiB that is mostly holes is null, and
+/// so is what can't be read.
 public struct Manifest {
     /// Sparse files beyond this size get no digest: it would take hours of hashing zeros.
     private static let maximumSparseSize: UInt64 = 16 << 30
@@ -22,11 +23,19 @@ public struct Manifest {
     }
 
     private let volume: ImageVolume
+    private let salvages: Bool
+    private let warn: (String) -> Void
     private let buffer = AlignedBuffer(byteCount: 1 << 20)
 
     /// Of an open image.
-    public init(_ volume: ImageVolume) {
+    ///
+    /// - Parameters:
+    ///   - salvages: whether entries with damaged metadata are left out with a warning; without, they end the listing.
+    ///   - warn: called for what can't be read. Lost content is a warning either way.
+    public init(_ volume: ImageVolume, salvages: Bool = false, warn: @escaping (String) -> Void = { _ in }) {
         self.volume = volume
+        self.salvages = salvages
+        self.warn = warn
     }
 
     /// Lists a node and what is below it.
@@ -54,7 +63,10 @@ public struct Manifest {
                 }
                 attributes = try volume.fileSystem.attributes(item.node)
             } catch {
-                throw .fileSystem(error, "read", ToolFailure.display(item.path))
+                let failure = ToolFailure.fileSystem(error, "read", ToolFailure.display(item.path))
+                guard salvages else { throw failure }
+                warn(failure.message)
+                continue
             }
             try body(try line(item.path, attributes))
         }
@@ -82,36 +94,47 @@ public struct Manifest {
         ]
         do throws(FileSystemError) {
             switch attributes.kind {
-            case .file: members.append(("sha256", try digest(attributes)))
+            case .file:
+                let extents = try volume.extents(attributes.node, size: attributes.size)
+                members.append(("sha256", try digest(path, attributes, extents)))
             case .symbolicLink:
                 members.append(("target", .text(try volume.fileSystem.readSymbolicLink(attributes.node))))
             default: break
             }
         } catch {
-            throw .fileSystem(error, "read", ToolFailure.display(path))
+            let failure = ToolFailure.fileSystem(error, "read", ToolFailure.display(path))
+            guard salvages else { throw failure }
+            warn(failure.message)
+            members.append((attributes.kind == .file ? "sha256" : "target", .null))
         }
         return .object(members)
     }
 
-    private func digest(_ attributes: Attributes) throws(FileSystemError) -> JSONValue {
-        let extents = try volume.extents(attributes.node, size: attributes.size)
+    private func digest(
+        _ path: [UInt8], _ attributes: Attributes, _ extents: [Range<UInt64>]
+    ) throws(FileSystemError) -> JSONValue {
         if attributes.size > Self.maximumSparseSize && SparseMap.byteCount(extents) < attributes.size / 2 {
             return .null
         }
         let digest = SHA256()
-        let buffer = buffer
         var position: UInt64 = 0
+        var losses = LostContent()
         for extent in extents {
-            digest.updateZeros(extent.lowerBound - position)
-            position = extent.lowerBound
-            while position < extent.upperBound {
-                let wanted = Int(min(UInt64(buffer.byteCount), extent.upperBound - position))
-                var bytes = buffer.mutableBytes(0..<wanted)
-                let count = try volume.fileSystem.read(attributes.node, at: position, into: &bytes)
-                if count == 0 { break }
-                digest.update(buffer.bytes(0..<count))
-                position += UInt64(count)
+            do throws(ContentFailure) {
+                try volume.readContent(attributes.node, extent, through: buffer) { offset, bytes in
+                    digest.updateZeros(offset - position)
+                    digest.update(bytes)
+                    position = offset + UInt64(bytes.byteCount)
+                } lost: { range, error in
+                    losses.add(range, error)
+                }
+            } catch {
+                if case .fileSystem(let error) = error { throw error }
             }
+        }
+        guard losses.ranges.isEmpty else {
+            for message in losses.messages(ToolFailure.display(path)) { warn(message) }
+            return .null
         }
         digest.updateZeros(attributes.size - position)
         return .string(digest.finish())

@@ -15,7 +15,7 @@ public protocol TreeSink: AnyObject {
     /// A piece of content of the file that was begun last.
     func write(at offset: UInt64, _ bytes: RawSpan) throws(ToolFailure)
 
-    /// The content is complete: sets what must be set last.
+    /// No more content comes: what wasn't written of the size reads as zeros. Sets what must be set last.
     func end() throws(ToolFailure)
 
     /// All entries are there: sets what the making of entries has changed, such as times of directories.
@@ -57,27 +57,36 @@ public enum TreeCopy {
                 observer?.copying(path, summary)
                 try sink.begin(entry)
                 if entry.kind == .file && entry.hardLink == nil {
-                    try source.readContent { (offset, bytes) throws(ToolFailure) in
-                        try sink.write(at: offset, bytes)
-                        summary.bytes += UInt64(bytes.byteCount)
-                        observer?.copying(path, summary)
+                    do throws(ToolFailure) {
+                        try source.readContent { (offset, bytes) throws(ToolFailure) in
+                            try sink.write(at: offset, bytes)
+                            summary.bytes += UInt64(bytes.byteCount)
+                            observer?.copying(path, summary)
+                        }
+                    } catch {
+                        // The entry is there already: it gets its full size and its attributes.
+                        try warn(error, &summary, observer)
                     }
                 }
                 try sink.end()
                 summary.entries += 1
             } catch {
-                guard error.concernsOneEntry else { throw error }
-                summary.warnings.append(error.message)
-                observer?.warning(error.message)
+                try warn(error, &summary, observer)
             }
         }
         do throws(ToolFailure) {
             try sink.finish()
         } catch {
-            guard error.concernsOneEntry else { throw error }
-            summary.warnings.append(error.message)
-            observer?.warning(error.message)
+            try warn(error, &summary, observer)
         }
         return summary
+    }
+
+    private static func warn(
+        _ error: ToolFailure, _ summary: inout CopySummary, _ observer: (any CopyObserver)?
+    ) throws(ToolFailure) {
+        guard error.concernsOneEntry else { throw error }
+        summary.warnings.append(error.message)
+        observer?.warning(error.message)
     }
 }

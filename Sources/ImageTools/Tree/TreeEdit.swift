@@ -45,6 +45,7 @@ public struct TreeEdit {
     public func remove(
         _ path: String, recursively: Bool, ignoringMissing: Bool, progress: (Int) -> Void = { _ in }
     ) throws(ToolFailure) -> Int {
+        if path.isEmpty { throw ToolFailure("an empty path names nothing in \(volume.name)") }
         if ImageVolume.components(path).isEmpty {
             throw ToolFailure("\(path) in \(volume.name) can't be removed: it is the root")
         }

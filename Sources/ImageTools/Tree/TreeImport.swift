@@ -49,7 +49,8 @@ public enum TreeExport {
     /// - Parameters:
     ///   - path: a directory in the image, whose contents are copied, or another entry, which is.
     ///   - destination: a directory, or "-" for a tar archive to standard output.
-    ///   - salvages: whether damaged entries are left out with a warning; without, they end the copy.
+    ///   - salvages: whether entries with damaged metadata are left out with a warning; without, they end the copy. Lost
+    ///     content is a warning either way: zeros take its place.
     public static func run(
         from volume: ImageVolume, path: String, to destination: String, salvages: Bool = true,
         observer: (any CopyObserver)?
@@ -68,7 +69,8 @@ public enum TreeExport {
         from volume: ImageVolume, path: String, archive: ByteWriter, salvages: Bool = true,
         observer: (any CopyObserver)?
     ) throws(ToolFailure) -> CopySummary {
-        try run(volume, path, TarTreeSink(archive, observer: observer), salvages, observer, Warnings(observer))
+        let warnings = Warnings(observer)
+        return try run(volume, path, TarTreeSink(archive, warn: warnings.add), salvages, observer, warnings)
     }
 
     private static func run(
@@ -77,7 +79,7 @@ public enum TreeExport {
     ) throws(ToolFailure) -> CopySummary {
         let top = try volume.resolve(path)
         let name = ImageVolume.components(path).last
-        let source = ImageTreeSource(volume, top: top, name: name, salvages: salvages)
+        let source = ImageTreeSource(volume, top: top, name: name, salvages: salvages, warn: warnings.add)
         var summary = try TreeCopy.run(from: source, to: sink, observer: observer)
         summary.warnings += warnings.messages
         return summary

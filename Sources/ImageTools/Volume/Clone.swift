@@ -21,17 +21,18 @@ public enum Clone {
     }
 
     /// Copies all entries with everything that is kept of them.
+    ///
+    /// - Parameter salvages: whether entries with damaged metadata are left out with a warning; without, they end the copy.
+    ///   Lost content is a warning either way: a hole takes its place.
     public static func run(
-        from old: ImageVolume, to new: ImageVolume, now: Timespec, observer: (any CopyObserver)?
+        from old: ImageVolume, to new: ImageVolume, now: Timespec, salvages: Bool, observer: (any CopyObserver)?
     ) throws(ToolFailure) -> CopySummary {
         let top = try old.resolve("/")
-        var warnings: [String] = []
-        let sink = ImageTreeSink(new, top: .root, now: now) { message in
-            warnings.append(message)
-            observer?.warning(message)
-        }
-        var summary = try TreeCopy.run(from: ImageTreeSource(old, top: top), to: sink, observer: observer)
-        summary.warnings += warnings
+        let warnings = Warnings(observer)
+        let source = ImageTreeSource(old, top: top, salvages: salvages, warn: warnings.add)
+        let sink = ImageTreeSink(new, top: .root, now: now, warn: warnings.add)
+        var summary = try TreeCopy.run(from: source, to: sink, observer: observer)
+        summary.warnings += warnings.messages
         return summary
     }
 }

@@ -55,7 +55,8 @@ public struct OpenedImage: Sendable {
 
 /// Opens images and finds the RedoxFS in them.
 public enum ImageLocator {
-    /// Opens an image; of one with partitions, the one that was named or the first that holds a RedoxFS.
+    /// Opens an image; of one with partitions, the one that was named or the first that holds a RedoxFS. To be written it must be
+    /// named if there are several.
     ///
     /// - Parameters:
     ///   - writable: open for writing, which takes an exclusive lock.
@@ -73,7 +74,7 @@ public enum ImageLocator {
             let file = remote == nil ? try FileDevice(path: path, writable: isWritten, locking: locking) : nil
             guard let base: any BlockDevice = remote ?? file else { throw .notADevice(path: path) }
             let overlay = try openOverlay(reference, over: base, writable: writable, locking: locking)
-            located = try locate(reference, file, base, overlay, mustHoldFileSystem)
+            located = try locate(reference, file, base, overlay, writable, mustHoldFileSystem)
         } catch {
             if case .unusable = error, let overlay = reference.overlay { throw .device(error, path: overlay) }
             throw .device(error, path: path)
@@ -143,7 +144,7 @@ public enum ImageLocator {
     /// Finds the part of an open file that is meant.
     private static func locate(
         _ reference: ImageReference, _ file: FileDevice?, _ base: any BlockDevice,
-        _ overlay: (file: FileDevice, device: OverlayFileDevice)?, _ mustHoldFileSystem: Bool
+        _ overlay: (file: FileDevice, device: OverlayFileDevice)?, _ writable: Bool, _ mustHoldFileSystem: Bool
     ) throws(BlockDeviceError) -> Result<OpenedImage, ToolFailure> {
         let path = reference.path
         let whole: any BlockDevice = overlay?.device ?? base
@@ -164,12 +165,18 @@ public enum ImageLocator {
         }
         // A boot loader in front of a file system may look like a partition table: only a partition that really holds
         // one counts.
+        var candidates: [(part: SubrangeDevice, partition: Partition)] = []
         for partition in partitions {
             let part = try SubrangeDevice(whole, offset: partition.offset, byteCount: partition.byteCount)
-            if try HeaderStore.firstHeader(part) != nil {
-                return opened(part, partition)
-            }
+            if try HeaderStore.firstHeader(part) != nil { candidates.append((part, partition)) }
         }
+        if writable, candidates.count > 1 {
+            return .failure(
+                ToolFailure(
+                    "\(path) has several partitions with a RedoxFS: name one, as \(path)#\(candidates[0].partition.number)",
+                    advice: describe(candidates.map(\.partition), "These hold one: ")))
+        }
+        if let first = candidates.first { return opened(first.part, first.partition) }
         if mustHoldFileSystem, try HeaderStore.firstHeader(whole) == nil {
             return .failure(
                 ToolFailure(
@@ -181,12 +188,12 @@ public enum ImageLocator {
         return opened(whole, nil)
     }
 
-    private static func describe(_ partitions: [Partition]) -> String {
+    private static func describe(_ partitions: [Partition], _ title: String = "Its partitions: ") -> String {
         if partitions.isEmpty { return "It has no partition table." }
         let list = partitions.map { partition in
             let name = partition.name.isEmpty ? partition.type : partition.name
             return "#\(partition.number) (\(name), \(ByteCount.display(partition.byteCount)))"
         }
-        return "Its partitions: " + list.joined(separator: ", ")
+        return title + list.joined(separator: ", ")
     }
 }

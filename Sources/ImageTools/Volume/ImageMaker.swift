@@ -19,7 +19,7 @@ public struct ImageMaker: Sendable {
     public var uuid: Bytes16?
     /// The time of creation.
     public var now: Timespec
-    /// Whether what is there already may be overwritten.
+    /// Whether what is there already may be overwritten. Without, there must be nothing but zeros.
     public var overwrites = false
 
     /// A plain file system.
@@ -33,13 +33,16 @@ public struct ImageMaker: Sendable {
         reference.isRemote || (try? SystemCall.statusAt(AT_FDCWD, reference.path)) != nil
     }
 
-    /// Makes it, lets the body fill it, and closes it. A file that wasn't there before is removed if anything fails.
+    /// Makes it, lets the body fill it, and closes it. Before it is complete no header of it is written. A file that wasn't there
+    /// before is removed if anything fails, or a signal ends the program.
     public func run<Result>(
         options: OpenOptions, _ body: (ImageVolume) throws(ToolFailure) -> Result
     ) throws(ToolFailure) -> Result {
         let path = reference.path
         let isNew = !Self.exists(reference)
         if isNew && reference.partition != nil { throw ToolFailure("\(path) does not exist") }
+        try checkBootLoader()
+        defer { UnfinishedFile.end() }
         do throws(ToolFailure) {
             return try make(isNew: isNew, options, body)
         } catch {
@@ -52,7 +55,6 @@ public struct ImageMaker: Sendable {
         isNew: Bool, _ options: OpenOptions, _ body: (ImageVolume) throws(ToolFailure) -> Result
     ) throws(ToolFailure) -> Result {
         let image = try open(isNew: isNew)
-        let device = image.device
         let random = try RandomBytes.uuid()
         var format = FormatOptions(uuid: uuid ?? random, time: now)
         // Who makes a file system can use it when it is mounted.
@@ -66,6 +68,7 @@ public struct ImageMaker: Sendable {
                 tweakKey: try RandomBytes.sixteen())
         }
         if !isNew { try clear(image, reservedBlocks: format.reservedBlocks) }
+        let device = WithheldHeaders(image.device, start: format.reservedBlocks)
         do throws(FileSystemError) {
             try FileSystem.format(device, format)
         } catch {
@@ -86,7 +89,22 @@ public struct ImageMaker: Sendable {
         let volume = try ImageVolume(device, name: image.name, options: options)
         let result = try body(volume)
         try volume.close()
+        do throws(BlockDeviceError) {
+            try device.release()
+        } catch {
+            throw .device(error, path: image.name)
+        }
         return result
+    }
+
+    /// A header in the boot loader would be taken for the file system's own, which lies behind it.
+    private func checkBootLoader() throws(ToolFailure) {
+        for start in stride(from: 0, to: bootLoader.count - Limits.blockSize + 1, by: Limits.blockSize)
+        where Header.isValid(bootLoader.rawBytes.extracting(start..<start + Limits.blockSize)) {
+            throw ToolFailure(
+                "the boot loader holds the header of a RedoxFS at byte \(start), which would hide the new file system",
+                advice: "Is it an image rather than a boot loader?")
+        }
     }
 
     /// Opens the place, makes sure that nothing valuable is there, and gives it its size.
@@ -97,6 +115,7 @@ public struct ImageMaker: Sendable {
                 throw ToolFailure("\(path) does not exist", advice: "Give the size of the new image: --size 1G")
             }
             do throws(BlockDeviceError) {
+                UnfinishedFile.begin(path)
                 let file = try FileDevice(creating: path, byteCount: byteCount)
                 return OpenedImage(
                     reference: reference, file: file, overlay: nil, whole: file, device: file, partition: nil)
@@ -105,8 +124,14 @@ public struct ImageMaker: Sendable {
             }
         }
         let image = try openExisting()
-        if !overwrites, let content = try content(of: image) {
-            throw ToolFailure("\(image.name) \(content)", advice: "--force overwrites it.")
+        if !overwrites {
+            let content: String?
+            do throws(BlockDeviceError) {
+                content = try FoundContent.describe(image, begin: overwrittenByteCount)
+            } catch {
+                throw .device(error, path: image.name)
+            }
+            if let content { throw ToolFailure("\(image.name) \(content)", advice: "--force overwrites it.") }
         }
         if let byteCount, byteCount != image.device.byteCount {
             guard image.partition == nil, let file = image.file, !file.isBlockSpecial else {
@@ -140,16 +165,9 @@ public struct ImageMaker: Sendable {
         }
     }
 
-    private func content(of image: OpenedImage) throws(ToolFailure) -> String? {
-        do throws(BlockDeviceError) {
-            if image.partition == nil {
-                let partitions = try PartitionTable.read(image.whole)
-                if !partitions.isEmpty { return "has \(partitions.count) partitions" }
-            }
-            return try HeaderStore.firstHeader(image.device) == nil ? nil : "holds a RedoxFS"
-        } catch {
-            throw .device(error, path: image.name)
-        }
+    /// What is certainly written: the boot loader, the ring and the first blocks behind it.
+    private var overwrittenByteCount: UInt64 {
+        UInt64(bootLoader.count) + (2 << 20)
     }
 
     /// Makes sure that no header of an earlier file system is found, and gives up what the place occupies.
@@ -170,6 +188,7 @@ public struct ImageMaker: Sendable {
                 try device.write(at: offset, [BufferSlice(zeros, 0..<Int(count))])
                 offset += count
             }
+            try device.flush()
         } catch {
             throw .device(error, path: image.name)
         }

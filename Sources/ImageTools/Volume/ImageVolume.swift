@@ -120,7 +120,9 @@ extension ToolFailure {
         case .notEncrypted: advice = "Leave the password out."
         case .corrupt: advice = "`saltbridge fsck` says what else is damaged, and what can be saved."
         case .noSpace: advice = "`saltbridge resize` makes an image larger."
-        case .noFileSystem: advice = "`saltbridge mkfs` makes one."
+        case .noFileSystem:
+            advice = "Is it the right file? `saltbridge mkfs` would make a new one and lose what is there."
+        case .noGeneration: advice = "`saltbridge history` lists those that can be read in full."
         default: break
         }
         var isCorruption = false

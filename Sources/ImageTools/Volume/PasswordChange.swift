@@ -8,7 +8,7 @@ import Platform
 /// The new slots are written with a header of the next generation first; then the headers of all older generations get
 /// them too, so that a password that was taken away opens none of them.
 public struct PasswordChange: Sendable {
-    /// What to do with the slot of the password that opened the file system.
+    /// What to do with the slots of the password that opened the file system.
     public enum Action: Sendable {
         /// Another password shall open it as well.
         case add(new: [UInt8])
@@ -56,26 +56,50 @@ public struct PasswordChange: Sendable {
     public func run(_ action: Action, password: [UInt8]) throws(ToolFailure) -> Int {
         try requireEncryption()
         var header = store.newest
-        guard
-            let (cipher, slot) = try checked({ () throws(CodecError) in
-                try KeySlots.unlock(header, among: store.headers, password: password)
-            })
-        else { throw ToolFailure("\(name): wrong password") }
+        let (slots, found) = try self.slots(of: password)
+        guard let cipher = found else { throw ToolFailure("\(name): wrong password") }
         switch action {
         case .add(let new):
+            guard try self.slots(of: new).numbers.isEmpty else {
+                throw ToolFailure("\(name): the new password opens it already")
+            }
             let added = try slotOf(new, cipher)
             _ = try checked { () throws(CodecError) in try KeySlots.add(added, to: &header) }
         case .change(let new):
-            header.setKeySlot(slot, try slotOf(new, cipher))
+            let taken = new == password ? [] : try self.slots(of: new).numbers
+            guard taken.isEmpty else {
+                throw ToolFailure(
+                    "\(name): the new password opens it already", advice: "--remove takes the old one away.")
+            }
+            for slot in slots { header.setKeySlot(slot, KeySlot()) }
+            header.setKeySlot(slots[0], try slotOf(new, cipher))
         case .remove:
-            guard KeySlots.usedCount(header) > 1 else {
+            guard KeySlots.usedCount(header) > slots.count else {
                 throw ToolFailure(
                     "\(name): this is the only password", advice: "Add another one first, or change it.")
             }
-            header.setKeySlot(slot, KeySlot())
+            for slot in slots { header.setKeySlot(slot, KeySlot()) }
         }
         try write(header, cipher)
         return KeySlots.usedCount(header)
+    }
+
+    /// All slots that a password opens: other programs may have given it several. And the cipher, nil if there is none.
+    private func slots(of password: [UInt8]) throws(ToolFailure) -> (numbers: [Int], cipher: BlockCipher?) {
+        var numbers: [Int] = []
+        var cipher: BlockCipher?
+        for index in 0..<Limits.keySlotCount where !store.newest.keySlot(index).isUnused {
+            // The header as if it had this slot alone.
+            var header = store.newest
+            for other in 0..<Limits.keySlotCount where other != index { header.setKeySlot(other, KeySlot()) }
+            let found = try checked { () throws(CodecError) in
+                try KeySlots.unlock(header, among: store.headers, password: password)
+            }
+            guard let found else { continue }
+            numbers.append(index)
+            cipher = found.cipher
+        }
+        return (numbers, cipher)
     }
 
     private func slotOf(_ password: [UInt8], _ cipher: BlockCipher) throws(ToolFailure) -> KeySlot {

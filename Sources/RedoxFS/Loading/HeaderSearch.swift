@@ -85,6 +85,7 @@ enum HeaderSearch {
     private static func newest(
         _ device: any BlockDevice, _ start: UInt64, _ first: Header, _ buffer: AlignedBuffer, _ options: OpenOptions
     ) throws(FileSystemError) -> Found {
+        var (oldest, newest) = (first.generation, first.generation)
         var best: Header? = options.generation == nil || options.generation == first.generation ? first : nil
         var ring: [Header] = []
         let total = device.byteCount / UInt64(Limits.blockSize)
@@ -93,13 +94,17 @@ enum HeaderSearch {
                 HeaderRing.accepts(header.generation, inBlock: block), header.uuid == first.uuid
             else { continue }
             ring.append(header)
+            oldest = min(oldest, header.generation)
+            newest = max(newest, header.generation)
             if let wanted = options.generation {
                 if header.generation == wanted { best = header }
             } else if (best?.generation ?? Generation(0)) < header.generation {
                 best = header
             }
         }
-        guard let best else { throw .noFileSystem }
+        guard let best else {
+            throw .noGeneration(options.generation ?? Generation(0), oldest: oldest, newest: newest)
+        }
         return try checked(best, device, start, options, ring: ring.isEmpty ? [best] : ring)
     }
 

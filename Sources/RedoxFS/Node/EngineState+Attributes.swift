@@ -5,10 +5,12 @@ extension EngineState {
     private static let countedDirectoryBytes: UInt64 = 16 << 12
 
     /// What stat(2) shows of a node.
-    mutating func attributes(_ id: NodeID) throws(Fault) -> Attributes {
+    ///
+    /// - Parameter countingLinks: without, a directory shows 1 link, and what is in it need not be read.
+    mutating func attributes(_ id: NodeID, countingLinks: Bool = true) throws(Fault) -> Attributes {
         let slot = try node(id)
         guard let kind = NodeBlock.kind(blocks.buffer(slot).bytes) else { throw .corrupt(.node, .value, block: 0) }
-        let posixLinks = kind == .directory ? try directoryLinks(id, slot) : nil
+        let posixLinks = kind == .directory && countingLinks ? try directoryLinks(id, slot) : nil
         return describe(id, slot, kind, posixLinks)
     }
 

@@ -27,6 +27,13 @@ struct ChangePasswords: ParsableCommand {
         case add, change, remove
     }
 
+    func validate() throws {
+        if action == .remove, newPasswordFile != nil {
+            throw ValidationError("--remove needs no --new-password-file: it removes the password that is given")
+        }
+        try Passwords.checkFiles(image.password.passwordFile, newPasswordFile)
+    }
+
     func run() throws {
         let image = try image.locate(writable: true)
         let change = try PasswordChange(image.device, name: image.name)

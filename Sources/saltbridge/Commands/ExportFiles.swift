@@ -9,7 +9,8 @@ struct ExportFiles: ParsableCommand {
         usage: "saltbridge export <image> [<path>] <directory|->",
         discussion: """
             Attributes, links and holes are kept; owners and device nodes only for root. An archive (-) goes to standard \
-            output, in pax format.
+            output, in pax format. What can't be read of a damaged image is named and becomes zeros; the exit code is 1 then, \
+            as when anything else is left out.
             """)
 
     @OptionGroup var image: ImageOptions

@@ -66,11 +66,13 @@ struct InspectImage: ParsableCommand {
         let image = try image.locate(writable: false, locking: .none)
         let progress = CheckProgressLine("inspecting")
         defer { progress.finish() }
+        // Headers aren't encrypted.
+        let needsKey = path != nil || node != nil || block != nil || log || tree || usage || map != nil
         let options = CheckOptions(
-            generation: generation.map { Generation($0) }, password: try self.image.password.password(for: image),
-            progress: { progress.show($0) })
+            generation: generation.map { Generation($0) },
+            password: needsKey ? try self.image.password.password(for: image) : nil, progress: { progress.show($0) })
         do throws(CheckError) {
-            let inspector = try Inspector(image.device, options)
+            let inspector = try Inspector(image.device, options, unlocks: needsKey)
             if let map {
                 let highlighted = try highlight.map { path throws(CheckError) in try inspector.node(at: path) }
                 let drawn = inspector.map(width: width, maximumRows: width, highlight: highlighted)
@@ -79,6 +81,8 @@ struct InspectImage: ParsableCommand {
                 } catch {
                     throw CheckError.unreadable("\(error)")
                 }
+                progress.finish()
+                if output.json { Console.print(MapFile.json(drawn, map)) }
                 return
             }
             let value = try printed(inspector)
@@ -104,6 +108,18 @@ struct InspectImage: ParsableCommand {
 enum MapFile {
     /// Pixels of a cell's side in a PNG.
     private static let cellSize = 4
+
+    /// What was drawn: where, and how many cells of each kind.
+    static func json(_ map: DiskMap, _ path: String) -> JSONValue {
+        let kinds = DiskMap.Cell.allCases.filter { $0 != .outside }
+        let counts = kinds.map { kind in
+            ("\(kind)", JSONValue.integer(Int64(map.cells.count { $0 == kind })))
+        }
+        return .object([
+            ("file", .string(path)), ("width", .integer(Int64(map.width))), ("height", .integer(Int64(map.height))),
+            ("blocks_per_cell", .unsigned(map.blocksPerCell)), ("cells", .object(counts)),
+        ])
+    }
 
     static func write(_ map: DiskMap, to path: String) throws(ToolFailure) {
         if path.hasSuffix(".png") {

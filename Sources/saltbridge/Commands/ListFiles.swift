@@ -32,12 +32,14 @@ struct ListFiles: ParsableCommand {
                 scheme.appending(path), isLong: long, isRecursive: recursive, json: output.json)
             return
         }
-        try image.read(generation) { try list($0.volume) }
+        try image.read(generation) { try list($0.volume, salvages: $0.salvages) }
     }
 
-    private func list(_ volume: ImageVolume) throws {
+    /// - Parameter salvages: whether entries whose nodes can't be read are shown by name alone; without, they end the list.
+    private func list(_ volume: ImageVolume, salvages: Bool) throws {
         let top = try volume.resolve(path, followingLast: !long)
         var rows: [JSONValue] = []
+        var isComplete = true
         do throws(FileSystemError) {
             if top.kind != .directory {
                 let name = Array(path.utf8)
@@ -57,15 +59,35 @@ struct ListFiles: ParsableCommand {
                         isFirst = false
                     }
                     var below: [([UInt8], NodeID)] = []
-                    for entry in try volume.entries(node) {
-                        let attributes = try volume.fileSystem.attributes(entry.node)
+                    let entries: [DirectoryEntry]
+                    do throws(FileSystemError) {
+                        entries = try volume.entries(node)
+                    } catch {
+                        guard salvages else { throw error }
+                        isComplete = false
+                        warn(error, directory)
+                        continue
+                    }
+                    for entry in entries {
                         let full = directory + (directory.last == 0x2F ? [] : [0x2F]) + entry.name
-                        if output.json {
-                            rows.append(try row(volume, full, attributes))
-                        } else {
-                            Console.print(try line(volume, entry.name, attributes))
+                        do throws(FileSystemError) {
+                            let attributes = try volume.fileSystem.attributes(entry.node)
+                            if output.json {
+                                rows.append(try row(volume, full, attributes))
+                            } else {
+                                Console.print(try line(volume, entry.name, attributes))
+                            }
+                            if attributes.kind == .directory { below.append((full, entry.node)) }
+                        } catch {
+                            guard salvages else { throw error }
+                            isComplete = false
+                            warn(error, full)
+                            if output.json {
+                                rows.append(Self.unreadableRow(full, entry))
+                            } else {
+                                Console.print(unreadableLine(entry.name))
+                            }
                         }
-                        if attributes.kind == .directory { below.append((full, entry.node)) }
                     }
                     if recursive { pending += below.reversed() }
                 }
@@ -74,6 +96,25 @@ struct ListFiles: ParsableCommand {
             throw ToolFailure.fileSystem(error, "list", "\(path) in \(volume.name)")
         }
         if output.json { Console.print(.array(rows)) }
+        if !isComplete { throw CommandExit(code: 1) }
+    }
+
+    private func warn(_ error: FileSystemError, _ path: [UInt8]) {
+        Console.warn(ToolFailure.fileSystem(error, "read", ToolFailure.display(path)).message)
+    }
+
+    /// An entry of which only the directory tells something.
+    private static func unreadableRow(_ path: [UInt8], _ entry: DirectoryEntry) -> JSONValue {
+        .object([
+            ("path", .text(path)), ("type", .null), ("node", .unsigned(UInt64(entry.node.rawValue))),
+        ])
+    }
+
+    private func unreadableLine(_ name: [UInt8]) -> String {
+        let shown = ToolFailure.display(name)
+        guard long else { return shown }
+        let widths = [3, 5, 5, 12, 19]
+        return (["?---------"] + widths.map { Self.padded("?", $0) } + [shown]).joined(separator: " ")
     }
 
     private func row(

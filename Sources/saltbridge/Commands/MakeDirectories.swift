@@ -18,10 +18,17 @@ struct MakeDirectories: ParsableCommand {
 
     @OptionGroup var output: OutputOptions
 
+    private var bits: UInt16? {
+        guard mode.allSatisfy({ ("0"..."7").contains($0) }) else { return nil }
+        return UInt16(mode, radix: 8).flatMap { $0 <= 0o7777 ? $0 : nil }
+    }
+
+    func validate() throws {
+        if bits == nil { throw ValidationError("'\(mode)' is not an octal mode.") }
+    }
+
     func run() throws {
-        guard let bits = UInt16(mode, radix: 8), bits <= 0o7777 else {
-            throw ValidationError("'\(mode)' is not an octal mode.")
-        }
+        guard let bits else { return }
         let volume = try image.openForWriting()
         let edit = TreeEdit(volume, now: CurrentTime.now())
         for path in paths { try edit.makeDirectory(path, mode: bits, withParents: parents) }

@@ -41,13 +41,21 @@ struct MakeFileSystem: ParsableCommand {
     @Option(help: "The file system's id instead of a random one.")
     var uuid: String?
 
-    @Flag(name: .shortAndLong, help: "Overwrite a file system or partition table that is there.")
+    @Flag(name: .shortAndLong, help: "Overwrite what is there: a file system, a partition table, any data.")
     var force = false
 
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
         if from != nil && fromTar != nil { throw ValidationError("--from and --from-tar exclude each other") }
+        if password.passwordFile != nil, !encrypt {
+            throw ValidationError(
+                "--password-file is for an encrypted file system: give --encrypt, too, or leave it out")
+        }
+        if [from, fromTar].contains("-"), Passwords.isStandardInput(password.passwordFile) {
+            throw ValidationError("standard input can't be both the archive and the password")
+        }
+        if let uuid, UUIDText.parse(uuid) == nil { throw ValidationError("'\(uuid)' is not a UUID") }
     }
 
     func run() throws {
@@ -55,15 +63,9 @@ struct MakeFileSystem: ParsableCommand {
         var maker = ImageMaker(ImageReference(image), now: now)
         maker.byteCount = size?.byteCount
         maker.overwrites = force
-        if let uuid {
-            guard let parsed = UUIDText.parse(uuid) else { throw ValidationError("'\(uuid)' is not a UUID") }
-            maker.uuid = parsed
-        }
+        maker.uuid = uuid.flatMap { UUIDText.parse($0) }
         if let boot { maker.bootLoader = try readBootLoader(boot) }
         if encrypt {
-            if [from, fromTar].contains("-") && (password.passwordFile ?? "") == "/dev/stdin" {
-                throw ValidationError("standard input can't be both the archive and the password")
-            }
             maker.password = try Passwords.new(file: password.passwordFile, for: image)
         }
         let progress = Progress("filling \(image)")
@@ -120,7 +122,8 @@ enum UUIDText {
 
     static func parse(_ text: String) -> Bytes16? {
         let digits = Array(text.utf8.filter { $0 != 0x2D })
-        guard digits.count == 32 else { return nil }
+        // UInt8 alone would take "+1", too.
+        guard digits.count == 32, digits.allSatisfy({ Character(UnicodeScalar($0)).isHexDigit }) else { return nil }
         var bytes: [UInt8] = []
         for index in stride(from: 0, to: 32, by: 2) {
             guard let byte = UInt8(String(decoding: digits[index..<index + 2], as: UTF8.self), radix: 16) else {

@@ -14,7 +14,11 @@ struct ResizeImage: ParsableCommand {
             system can grow, so that there is room for its repair, but not shrink.
             """)
 
-    @OptionGroup var image: ImageOptions
+    @Argument(
+        help: "Image file, block device, NBD address, or partition of one (disk.img#2).", completion: .file())
+    var image: String
+
+    @OptionGroup var password: PasswordOptions
 
     @Argument(help: "The new size (512M, 4G), min for the smallest possible, max for all there is room for.")
     var size: Size
@@ -38,11 +42,13 @@ struct ResizeImage: ParsableCommand {
     }
 
     func run() throws {
-        let image = try image.locate(writable: true)
-        guard image.overlay == nil else { throw ToolFailure("an image with an overlay keeps its size") }
+        let reference = ImageReference(image)
+        let image = try EndingMounts.retrying { () throws(ToolFailure) in
+            try ImageLocator.open(reference, writable: true)
+        }
         let progress = Progress("resizing")
         var options = CheckOptions()
-        options.password = try self.image.password.password(for: image)
+        options.password = try password.password(for: image)
         // Of a file that is all the file system's the size goes along.
         let file = image.partition == nil ? image.file.flatMap { $0.isBlockSpecial ? nil : $0 } : nil
         var wanted: UInt64?

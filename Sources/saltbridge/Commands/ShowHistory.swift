@@ -74,7 +74,9 @@ struct ShowHistory: ParsableCommand {
         for generation in generations {
             let time = generation.time.map { " \(UniversalTime.text($0))" } ?? ""
             let state = generation.isWhole ? "whole" : generation.hasWholeMetadata ? "content lost" : "metadata lost"
-            Console.print("\(generation.generation)\(time) \(state), \(generation.ownBlocks) blocks of its own")
+            Console.print(
+                "\(generation.generation)\(time) \(state), "
+                    + "\(generation.ownBlocks) block\(generation.ownBlocks == 1 ? "" : "s") of its own")
         }
     }
 

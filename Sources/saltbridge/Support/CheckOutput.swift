@@ -35,7 +35,8 @@ enum CheckOutput {
         }
         let figures = repair?.after ?? report
         lines.append(
-            "\(name): generation \(figures.generation), \(figures.nodes) nodes, \(figures.used) blocks used, "
+            "\(name): generation \(figures.generation), \(figures.nodes) node\(figures.nodes == 1 ? "" : "s"), "
+                + "\(figures.used) block\(figures.used == 1 ? "" : "s") used, "
                 + "\(figures.free) free, \(figures.leaked) leaked: \(verdict(figures))")
         return lines
     }
@@ -77,9 +78,18 @@ enum CheckOutput {
     private static func verdict(_ report: CheckReport) -> String {
         let parts = Severity.allCases.reversed().compactMap { severity -> String? in
             let count = report.count(of: severity)
-            return count == 0 ? nil : "\(count) \(severity.rawValue)"
+            return count == 0 ? nil : "\(count) \(noun(severity, isPlural: count > 1))"
         }
         return parts.isEmpty ? "clean" : parts.joined(separator: ", ")
+    }
+
+    private static func noun(_ severity: Severity, isPlural: Bool) -> String {
+        switch severity {
+        case .benign: isPlural ? "benign findings" : "benign finding"
+        case .leak: isPlural ? "leaks" : "leak"
+        case .inconsistency: isPlural ? "inconsistencies" : "inconsistency"
+        case .corruption: isPlural ? "corruptions" : "corruption"
+        }
     }
 
     /// For programs. After a repair the figures are those of the result; `findings` are those before, each with whether it

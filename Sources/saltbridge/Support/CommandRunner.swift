@@ -9,31 +9,44 @@ struct CommandExit: Error {
 
 /// Runs commands: errors become messages on standard error and exit codes.
 ///
-/// 0 is success, 1 a failure, 2 a wrong command line (16 for fsck, as fsck(8) has it), 130 an interruption.
+/// 0 is success, 1 a failure, 2 a wrong command line, 130 an interruption. fsck has the codes of fsck(8): 8 is a failure, 16 a
+/// wrong command line.
 enum CommandRunner {
     static func run(_ root: any ParsableCommand.Type, _ arguments: [String]) -> Int32 {
         raiseDescriptorLimit()
         do {
             var command = try root.parseAsRoot(arguments)
             try command.run()
-            try Console.flush()
-            return 0
+            return flush(arguments) ?? 0
         } catch let exit as CommandExit {
-            return (try? Console.flush()) == nil ? 1 : exit.code
+            return flush(arguments) ?? exit.code
         } catch let failure as ToolFailure {
-            try? Console.flush()
+            _ = flush(arguments)
             Console.report(failure)
-            return 1
+            return failureCode(arguments)
         } catch {
             let message = root.fullMessage(for: error)
             if root.exitCode(for: error) == .success {
                 Console.print(message)
-                return (try? Console.flush()) == nil ? 1 : 0
+                return flush(arguments) ?? 0
             }
             Console.printError(message)
             return arguments.first == "fsck" ? 16 : 2
         }
     }
+
+    /// Passes on what there is to print; the exit code if that can't be done, whatever the command came to.
+    private static func flush(_ arguments: [String]) -> Int32? {
+        do throws(ToolFailure) {
+            try Console.flush()
+            return nil
+        } catch {
+            Console.report(error)
+            return failureCode(arguments)
+        }
+    }
+
+    private static func failureCode(_ arguments: [String]) -> Int32 { arguments.first == "fsck" ? 8 : 1 }
 
     /// Trees may be deep, and each directory on the way stays open.
     private static func raiseDescriptorLimit() {

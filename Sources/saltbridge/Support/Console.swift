@@ -8,6 +8,8 @@ import Platform
 enum Console {
     nonisolated(unsafe) private static var pending: [UInt8] = []
     nonisolated(unsafe) private static var isBegun = false
+    /// Why something could not be passed on, until `flush` has said it.
+    nonisolated(unsafe) private static var failure: ToolFailure?
     private static let limit = 1 << 16
 
     /// Whether results are to be JSON: then messages are, too.
@@ -26,7 +28,8 @@ enum Console {
     /// Bytes on standard output. An error shows at `flush`.
     static func write(_ bytes: [UInt8]) {
         unsafe pending += bytes
-        if unsafe pending.count >= limit { try? flush() }
+        guard unsafe pending.count >= limit else { return }
+        do throws(ToolFailure) { try flush() } catch { unsafe failure = error }
     }
 
     /// Forgets what is buffered, so that a command can begin again; false if something was passed on already.
@@ -39,6 +42,10 @@ enum Console {
     static func flush() throws(ToolFailure) {
         let bytes = unsafe pending
         unsafe pending = []
+        if let old = unsafe failure {
+            unsafe failure = nil
+            throw old
+        }
         if !bytes.isEmpty { unsafe isBegun = true }
         do {
             try unsafe SystemCall.writeAll(STDOUT_FILENO, bytes.span.bytes)

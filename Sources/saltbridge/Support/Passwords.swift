@@ -1,3 +1,4 @@
+import ArgumentParser
 import Glibc
 import ImageTools
 import Platform
@@ -6,6 +7,17 @@ import SystemPackage
 /// Where passwords come from: a file, or the terminal. Never the command line, where others can read them.
 enum Passwords {
     private static let limit = 1 << 16
+
+    /// Makes sure that standard input isn't to be two passwords: the first would take all of it.
+    static func checkFiles(_ file: String?, _ newFile: String?) throws {
+        if isStandardInput(file), isStandardInput(newFile) {
+            throw ValidationError("the two passwords can't both come from standard input: put one into a file")
+        }
+    }
+
+    static func isStandardInput(_ path: String?) -> Bool {
+        ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"].contains(path)
+    }
 
     /// A password that opens something.
     ///

@@ -115,35 +115,50 @@ struct ReadableVolume {
 }
 
 extension ImageOptions {
-    /// Opens the file system for reading and lets the body read it. If metadata of the newest generation turns out to be
-    /// lost, the newest that is whole takes its place and the body runs again; what was lost is named.
+    /// Opens the file system for reading and lets the body read it, as `OpenedImage.read` does.
     func read<Result>(
         _ generation: GenerationOptions, _ body: (ReadableVolume) throws -> Result
     ) throws -> Result {
         let image = try locate(writable: false)
-        var options = try password.openOptions(for: image)
+        return try image.read(try password.openOptions(for: image), generation, body)
+    }
+}
+
+extension OpenedImage {
+    /// Opens the file system for reading and lets the body read it. If metadata of the newest generation turns out to be
+    /// lost, the newest that is whole takes its place and the body runs again; what was lost is named.
+    func read<Result>(
+        _ options: OpenOptions, _ generation: GenerationOptions, _ body: (ReadableVolume) throws -> Result
+    ) throws -> Result {
+        var options = options
         options.readOnly = true
         options.generation = generation.generation.map { Generation($0) }
         do {
-            let volume = try ImageVolume(image.device, name: image.name, options: options)
+            let volume = try ImageVolume(device, name: name, options: options)
             return try body(ReadableVolume(volume: volume, salvages: options.generation != nil))
-        } catch let failure as ToolFailure {
-            guard failure.isCorruption, options.generation == nil else { throw failure }
-            let whole = try wholeGeneration(image, options, failure)
+        } catch var failure as ToolFailure {
+            guard failure.isCorruption else { throw failure }
+            if let generation = options.generation {
+                failure.advice =
+                    "Generation \(generation) can't be read in full any more: later ones have used its blocks again. "
+                    + "`saltbridge history \(name)` lists those that can."
+                throw failure
+            }
+            let whole = try wholeGeneration(options, failure)
             options.generation = whole
-            let volume = try ImageVolume(image.device, name: image.name, options: options)
+            let volume = try ImageVolume(device, name: name, options: options)
             return try body(ReadableVolume(volume: volume, salvages: true))
         }
     }
 
     /// The newest generation that is whole, nil if there is none: then the newest has to do.
     private func wholeGeneration(
-        _ image: OpenedImage, _ options: OpenOptions, _ failure: ToolFailure
+        _ options: OpenOptions, _ failure: ToolFailure
     ) throws(ToolFailure) -> Generation? {
         let report: CheckReport
         do throws(CheckError) {
             report = try FileSystemCheck.check(
-                image.device, CheckOptions(password: options.password, maximumFindings: 10))
+                device, CheckOptions(password: options.password, maximumFindings: 10))
         } catch {
             throw failure
         }

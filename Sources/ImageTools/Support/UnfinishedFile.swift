@@ -1,0 +1,43 @@
+import Glibc
+
+/// A file that is of no use before it is complete, and is removed if Ctrl-C, kill or the end of the terminal ends the program
+/// meanwhile. One at a time.
+enum UnfinishedFile {
+    private static let signals = [SIGINT, SIGTERM, SIGHUP]
+    // The handler may run between any two instructions: it only reads this, and only one thread writes it.
+    nonisolated(unsafe) private static var path: UnsafeMutablePointer<CChar>?
+
+    /// From now on the file is unfinished.
+    static func begin(_ name: String) {
+        end()
+        unsafe path = strdup(name)
+        for number in signals {
+            var action = sigaction()
+            unsafe action.__sigaction_handler.sa_handler = { number in
+                if let path = unsafe UnfinishedFile.path { _ = unsafe unlink(path) }
+                // The program ends as without this handler, once it has returned.
+                _ = signal(number, SIG_DFL)
+                _ = raise(number)
+            }
+            var old = sigaction()
+            guard unsafe sigaction(number, nil, &old) == 0 else { continue }
+            // What nohup or a shell has switched off stays off.
+            let isIgnored = unsafe unsafeBitCast(old.__sigaction_handler.sa_handler, to: Int.self) == 1
+            if !isIgnored { _ = unsafe sigaction(number, &action, nil) }
+        }
+    }
+
+    /// The file is complete, or gone.
+    static func end() {
+        guard let old = unsafe path else { return }
+        unsafe path = nil
+        for number in signals {
+            var current = sigaction()
+            guard unsafe sigaction(number, nil, &current) == 0,
+                unsafe unsafeBitCast(current.__sigaction_handler.sa_handler, to: Int.self) != 1
+            else { continue }
+            _ = signal(number, SIG_DFL)
+        }
+        unsafe free(old)
+    }
+}
