@@ -101,7 +101,7 @@ public struct Inspector: Sendable {
             .init("tree", PrintedValue(header.tree)),
             .init("allocation_log", PrintedValue(header.allocationLog)),
             .init("release_list", PrintedValue(header.releaseList)),
-            .init("encrypted", .flag(image.cipher != nil)),
+            .init("encrypted", .flag(HeaderRing.isEncrypted(image.headers))),
             .init(
                 "key_slots",
                 .list((0..<Limits.keySlotCount).filter { !header.keySlot($0).isUnused }.map { .number(Int64($0)) })),
