@@ -27,8 +27,8 @@ public enum KeySlots {
     /// The cipher of an encrypted disk and the slot that the password fits; nil if it fits none. Unused slots are skipped,
     /// the others tried in turn.
     ///
-    /// - Parameter others: further headers of the same ring. All have the same keys, and no hash covers what tells that a key is right:
-    ///   where it is damaged in the header, it may be whole in one of these.
+    /// - Parameter others: further headers of the same ring, which have the same keys. What proves a key right is covered by no hash: if
+    ///   it is damaged in the header, another one may still have it.
     public static func unlock(
         _ header: Header, among others: [Header] = [], password: [UInt8]
     ) throws(CodecError) -> (cipher: BlockCipher, slot: Int)? {

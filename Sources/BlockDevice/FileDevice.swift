@@ -36,8 +36,12 @@ public final class FileDevice: BlockDevice {
 
     /// Creates a file of the given size in bytes, or opens what exists and gives it that size (a block device has
     /// its own). The contents of an existing file are kept.
-    public convenience init(creating path: String, byteCount: UInt64) throws(BlockDeviceError) {
-        try self.init(path: path, writable: true, locking: .automatic, create: 0o644)
+    ///
+    /// - Parameter mustBeNew: EEXIST for a file that exists.
+    public convenience init(
+        creating path: String, byteCount: UInt64, mustBeNew: Bool = false
+    ) throws(BlockDeviceError) {
+        try self.init(path: path, writable: true, locking: .automatic, create: 0o644, mustBeNew: mustBeNew)
         if !isBlockSpecial && byteCount != self.byteCount { try resize(to: byteCount) }
     }
 
@@ -67,13 +71,15 @@ public final class FileDevice: BlockDevice {
         ownsLock = Atomic(false)
     }
 
-    private init(path: String, writable: Bool, locking: Locking, create: mode_t?) throws(BlockDeviceError) {
+    private init(
+        path: String, writable: Bool, locking: Locking, create: mode_t?, mustBeNew: Bool = false
+    ) throws(BlockDeviceError) {
         // What it is decides how to open it, and opening a pipe would wait.
         let kind = (try? SystemCall.statusAt(AT_FDCWD, path)).map { $0.st_mode & S_IFMT }
         if let kind, kind != S_IFREG, kind != S_IFBLK { throw .notADevice(path: path) }
         let isBlock = kind == S_IFBLK
         var flags = writable ? O_RDWR : O_RDONLY
-        if create != nil && !isBlock { flags |= O_CREAT }
+        if create != nil && !isBlock { flags |= mustBeNew ? O_CREAT | O_EXCL : O_CREAT }
         if writable && isBlock && locking == .automatic { flags |= O_EXCL }
         let opened: OwnedDescriptor
         do {

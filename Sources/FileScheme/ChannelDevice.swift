@@ -86,7 +86,7 @@ public final class ChannelDevice: BlockDevice {
         }
     }
 
-    /// One request instead of three: a large commit waits for the disk's server twice more, not four times.
+    /// One request instead of three: the end of a commit that is too large for one is one wait, not three.
     public func writeAfterFlush(at offset: UInt64, _ buffer: BufferSlice) throws(BlockDeviceError) {
         try checkWritable()
         let count = Int(clamping: try checkedLength(at: offset, [buffer]))

@@ -280,6 +280,7 @@ public final class NetworkScheme: NodeScheme {
         state.withLock { state in
             for key in state.byHandle.keys where key.channel == channel { close(key, &state) }
             state.lookups = state.lookups.filter { $0.key.channel != channel }
+            state.sentAway = state.sentAway.filter { $0.channel != channel }
         }
     }
 

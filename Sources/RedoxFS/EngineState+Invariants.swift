@@ -34,8 +34,33 @@
                 demand += set.reserved
                 objects += set.reservedObjects
             }
+            if let broken = brokenDeparture() { return broken }
             guard demand == space.demand else { return "promised \(space.demand), needed \(demand)" }
             guard objects == space.objects else { return "\(space.objects) objects are counted, there are \(objects)" }
+            return nil
+        }
+
+        /// See `EngineState+Departed`.
+        private func brokenDeparture() -> String? {
+            for node in departed.nodes {
+                let number = node.id.rawValue
+                guard
+                    let slot = blocks.slots.firstIndex(where: {
+                        $0.kind == .node && $0.owner == number && $0.buffer != nil
+                    })
+                else { return "node \(number) departed and isn't in memory" }
+                let tree = blocks.buffer(node.lowestTree).bytes
+                guard blocks.slots[slot].isDirty, blocks.slots[node.lowestTree].isDirty else {
+                    return "node \(number) departed and isn't dirty with its tree"
+                }
+                guard TreeBlock.pointer(tree, node.id.treeIndex(level: 0)) == blocks.pointer(slot),
+                    TreeBlock.firstFree(tree, from: node.id.treeIndex(level: 0)) == node.id.treeIndex(level: 0)
+                else { return "node \(number) departed and isn't in its place, or its number isn't free" }
+                let inode = inodes[UInt64(number)] ?? InodeState()
+                guard NodeBlock.links(blocks.buffer(slot).bytes) == 0, inode.opens == 0, !inode.isOrphan else {
+                    return "node \(number) departed and has a name, or somebody has it open"
+                }
+            }
             return nil
         }
 

@@ -48,26 +48,24 @@ struct WriteBatch {
         _ extents: [(offset: UInt64, slices: [BufferSlice])], scatters: Bool
     ) -> [WriteBatch] {
         var batches: [WriteBatch] = []
+        var current = WriteBatch()
         for extent in extents {
             var queue = BufferQueue(extent.slices)
             var rest = extent.slices.reduce(0) { $0 + $1.byteCount }
             var position = extent.offset
             while rest > 0 {
                 let count = min(rest, ProtocolLimits.maximumTransferBytes)
-                let piece = (offset: position, slices: queue.take(count))
-                if scatters, let last = batches.last,
-                    fits(last.pieces.count + 1, byteCount: UInt64(last.byteCount + count))
-                {
-                    batches[batches.count - 1].append(piece, count)
-                } else {
-                    var batch = WriteBatch()
-                    batch.append(piece, count)
-                    batches.append(batch)
+                let fits = scatters && fits(current.pieces.count + 1, byteCount: UInt64(current.byteCount + count))
+                if !current.pieces.isEmpty, !fits {
+                    batches.append(current)
+                    current = WriteBatch()
                 }
+                current.append((offset: position, slices: queue.take(count)), count)
                 position &+= UInt64(count)
                 rest -= count
             }
         }
+        if !current.pieces.isEmpty { batches.append(current) }
         return batches
     }
 

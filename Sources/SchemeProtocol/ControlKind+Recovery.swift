@@ -10,6 +10,7 @@ extension ControlKind {
     public static let adopt = ControlKind(rawValue: 65)
     /// Router to supervisor: the kernel has ended the mount.
     public static let unmounted = ControlKind(rawValue: 66)
-    /// Client to supervisor: the oldest request of `channel` has waited for `number` nanoseconds, more than the client accepts.
+    /// Client to supervisor: the oldest request of `channel` has waited for `number` nanoseconds, more than the client accepts; or,
+    /// with `number` the largest there is, its server must go for the `reason`.
     public static let suspect = ControlKind(rawValue: 67)
 }

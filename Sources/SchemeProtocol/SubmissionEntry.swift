@@ -16,11 +16,11 @@ public struct SubmissionFlags: OptionSet, Sendable {
     public static let fromCache = SubmissionFlags(rawValue: 1 << 5)
     /// A write to a disk: done when everything written before is on the medium, answered when this is, too (PREFLUSH and FUA).
     public static let afterFlush = SubmissionFlags(rawValue: 1 << 6)
+    /// The client wants to know what a change of names made of the directory: `DirectoryState` may follow in the reply.
+    public static let tellsDirectory = SubmissionFlags(rawValue: 1 << 7)
     /// A write of several pieces, to a server that said `OpenedFlags.scattersWrites`: a `ScatterTable` in the payload's first page says
     /// where each goes. With `afterFlush` that holds for the last piece: it is written when all others are on the medium.
     public static let scattered = SubmissionFlags(rawValue: 1 << 8)
-    /// The client wants to know what a change of names made of the directory: `DirectoryState` may follow in the reply.
-    public static let tellsDirectory = SubmissionFlags(rawValue: 1 << 7)
 }
 
 /// The first 64 bytes of a request record: what is asked, of what, by whom and when.

@@ -226,7 +226,10 @@ final class RouterProcess {
             guard count != violations[channel] ?? 0 else { continue }
             violations[channel] = count
             log("\(route.description.name): an answer makes no sense")
-            try? socket.send(ControlMessage(.suspect, channel: channel, number: UInt64(Int64.max)), wait: false)
+            try? socket.send(
+                ControlMessage(
+                    .suspect, channel: channel, number: UInt64(Int64.max),
+                    fields: [.init("reason", "an answer made no sense")]), wait: false)
         }
     }
 

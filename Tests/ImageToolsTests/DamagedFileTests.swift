@@ -72,6 +72,42 @@ import Testing
         #expect(summary.warnings.first?.contains(range) == true, "\(summary.warnings)", sourceLocation: location)
     }
 
+    /// A last record that can't be read is told to the byte, whatever its size.
+    @Test(arguments: [131_072 + 1, 131_072 + 4096, 131_072 + 4097, 131_072 + 8193, 262_144])
+    func aLostLastRecordIsTold(_ size: Int) throws {
+        let device = MemoryDevice(byteCount: 8 << 20)
+        try FileSystem.format(device, FormatOptions(uuid: Bytes16(low: 1, high: 2), time: Timespec(seconds: 1)))
+        let system = try FileSystem(opening: device)
+        var context = RequestContext(time: Timespec(seconds: 2))
+        let file = try system.create(.root, "file", &context).node
+        var generator = SplitMix(seed: 5)
+        try system.write(file, (0..<size).map { _ in UInt8(truncatingIfNeeded: generator.next()) }, &context)
+        try system.close()
+        let inspector = try Inspector(device)
+        let printed = try inspector.printedNode(try inspector.node(at: "/file"))
+        let extents = try TestSupport.JSONValue(parsing: printed.json)["extents"]?.array ?? []
+        for extent in extents {
+            let first: UInt64 = try extent.whole("record")
+            let count: UInt64 = try extent.whole("records")
+            guard first + count == 2 else { continue }
+            let blocks: UInt64 = try extent.whole("blocks")
+            let block: UInt64 = try extent.whole("block")
+            let place = (block + (count - 1) * (blocks / count)) * 4096
+            try device.writeBytes(at: place, [try device.readBytes(at: place, count: 1)[0] ^ 1])
+        }
+        let volume = try open(device)
+        var lost: [Range<UInt64>] = []
+        var read: UInt64 = 0
+        try volume.readContent(file, 0..<UInt64(size), through: AlignedBuffer(byteCount: 1 << 20)) { _, bytes in
+            read += UInt64(bytes.byteCount)
+        } lost: { range, _ in
+            lost.append(range)
+        }
+        #expect(read == 131_072)
+        #expect(lost.first?.lowerBound == 131_072 && lost.last?.upperBound == UInt64(size))
+        #expect(lost.reduce(0) { $0 + $1.count } == size - 131_072)
+    }
+
     @Test func archiveOfADamagedFileIsWhole() throws {
         let (bad, good) = try damaged()
         let directory = try TemporaryDirectory()

@@ -83,8 +83,12 @@ struct DiskFaultTests {
         let reader = try SystemCall.open(mount.path("endless"), O_RDONLY)
         var byte: UInt8 = 0
         #expect(unsafe pread(reader.rawValue, &byte, 1, 0) == 1 && byte == piece[0])
-        #expect(ftruncate(file.rawValue, 0) == 0)
+        // A little room is enough for who writes little.
         _ = fsync(file.rawValue)
+        #expect(ftruncate(file.rawValue, 10 << 20) == 0)
+        for index in 0..<20 { #expect(unsafe pwrite(file.rawValue, piece, 10, 10 << 20 + 10 * index) == 10) }
+        #expect(fsync(file.rawValue) == 0)
+        #expect(ftruncate(file.rawValue, 0) == 0)
         #expect(unsafe pwrite(file.rawValue, piece, piece.count, 0) == piece.count)
         #expect(fsync(file.rawValue) == 0)
         #expect(try bytes(mount.path("endless")) == piece)
@@ -116,7 +120,8 @@ struct DiskFaultTests {
         #expect(try mount.run(["crash", "file", "--mount", mount.point]).status != 0)
         #expect(unsafe open(mount.path("synced"), O_RDONLY) == -1 && errno == ENODEV)
         try mount.ask("fault", "disk", "--read-error", "0")
-        while true {
+        // Much longer than it takes, but not for ever.
+        for _ in 0..<2400 {
             let file = unsafe open(mount.path("synced"), O_RDONLY)
             if file >= 0 {
                 close(file)

@@ -119,27 +119,59 @@ import Testing
         try expectClean(device)
     }
 
-    /// A repetition after a death has files open earlier than they were opened the first time. Nodes get the same numbers all the same.
-    @Test func aRepetitionGivesTheSameNumbers() throws {
-        func numbers(opensEarly: Bool) throws -> [NodeID] {
-            let (_, system) = try make(stay: 4, megabytes: 3)
+    /// A repetition after a death has files open earlier than they were opened the first time, and commits at other places. Nodes get the
+    /// same numbers all the same: where numbers are few, and where tree blocks come and go.
+    @Test(arguments: [0, 250, 252, 600]) func aRepetitionGivesTheSameNumbers(_ others: Int) throws {
+        // With so many the first tree block is full: what departs is the last in its block, doesn't stay, and can't be opened.
+        let isFull = others == 252
+        func numbers(opensEarly: Bool, commitsEvery: Int, stay: UInt64 = 7) throws -> [NodeID] {
+            let (_, system) = try make(stay: stay, megabytes: 6)
             var context = RequestContext(time: Timespec(seconds: 2))
+            for index in 0..<others { try system.create(.root, "\(index)", &context) }
+            // With so many the first tree block is full: what loses its name is the last in the second one and goes at once.
             var nodes: [NodeID] = []
-            for step in 0..<600 {
+            for step in 0..<900 {
                 let old = try system.create(.root, "file", &context).node
                 nodes.append(old)
-                let isOpened = step % 5 == 0
+                let isOpened = step % 5 == 0 && !isFull
                 if isOpened, opensEarly { try system.open(old) }
                 try system.unlink(.root, "file", &context)
-                nodes.append(try system.create(.root, "other", &context).node)
                 if isOpened, !opensEarly { try system.open(old) }
+                nodes.append(try system.create(.root, "other", &context).node)
+                if step % commitsEvery == commitsEvery - 1 { try system.commit() }
                 try system.unlink(.root, "other", &context)
                 if isOpened { try system.close(old, &context) }
-                #expect(system.brokenInvariant() == nil)
+                if let broken = system.brokenInvariant() { Issue.record("step \(step): \(broken)") }
             }
             return nodes
         }
-        #expect(try numbers(opensEarly: false) == numbers(opensEarly: true))
+        let usual = try numbers(opensEarly: false, commitsEvery: 1000)
+        #expect(try numbers(opensEarly: true, commitsEvery: 1000) == usual)
+        #expect(try numbers(opensEarly: false, commitsEvery: 3) == usual)
+        #expect(try numbers(opensEarly: true, commitsEvery: 2) == usual)
+        #expect(try numbers(opensEarly: false, commitsEvery: 1000, stay: 0) == usual)
+    }
+
+    /// Who wants to open what departed comes too late when its number is another node's.
+    @Test func aNumberThatIsGivenAgainEndsTheStay() throws {
+        let (device, system) = try make(stay: 1_000_000, megabytes: 3)
+        var context = RequestContext(time: Timespec(seconds: 2))
+        var gone: [NodeID] = []
+        for step in 0..<400 {
+            let node = try system.create(.root, "file", &context).node
+            if let index = gone.firstIndex(of: node) { gone.remove(at: index) }
+            try system.unlink(.root, "file", &context)
+            gone.append(node)
+            if let broken = system.brokenInvariant() { Issue.record("step \(step): \(broken)") }
+        }
+        for node in gone.suffix(3) { try system.open(node) }
+        #expect(system.brokenInvariant() == nil)
+        let opened = Set(gone.suffix(3))
+        for index in 0..<300 { #expect(!opened.contains(try system.create(.root, "\(index)", &context).node)) }
+        try system.commit()
+        for node in opened { try system.close(node, &context) }
+        try system.close()
+        try expectClean(device)
     }
 
     /// Without the option nothing stays: tools that work alone need no such thing.

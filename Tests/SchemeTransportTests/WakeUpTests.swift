@@ -48,7 +48,8 @@ import Testing
         #expect(channel.fill.rings == before + 2)
     }
 
-    /// Who sleeps again as soon as he is woken is woken once, and once more if he was about to sleep.
+    /// Who sleeps again as soon as he is woken is woken once, and once more if he was about to sleep. (A call that wakes him as long as it
+    /// sees him asleep need never return.)
     @Test func aSleeperIsWokenOnce() throws {
         let channel = try ChannelClient(.small, name: "test")
         let awakenings = Atomic<Int>(0)

@@ -15,6 +15,12 @@ import Testing
         }
     }
 
+    @Test func attemptsFromOfflineBecomeRare() {
+        let policy = RestartPolicy()
+        #expect((1...7).map { policy.retryDelay(after: $0) / second } == [2, 4, 8, 16, 32, 60, 60])
+        #expect(policy.retryDelay(after: .max) == 60 * second)
+    }
+
     /// Who kills a process now and then, to see how it recovers, sees that and no wait.
     @Test func deathsNowAndThenAreAnsweredAtOnce() {
         var history = RestartPolicy.History()

@@ -98,9 +98,9 @@ struct RepairCommit {
                 let zeros = AlignedBuffer(byteCount: Limits.blockSize)
                 try device.write(at: (image.startBlock + block) << 12, [BufferSlice(zeros)])
             }
-            for header in sealed {
+            for older in sealed {
                 try device.write(
-                    at: (image.startBlock + header.generation.ringBlock) << 12, [BufferSlice(Self.block(header))])
+                    at: (image.startBlock + older.generation.ringBlock) << 12, [BufferSlice(Self.block(older))])
             }
             if !ringBlocks.isEmpty || !sealed.isEmpty {
                 try device.flush()

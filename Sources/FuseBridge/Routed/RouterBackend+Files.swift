@@ -84,6 +84,7 @@ extension RouterBackend {
         guard handle != 0, case .scheme(let route, let number)? = try? target(node) else {
             return snapshots.close(handle)
         }
+        full.remove(node)
         let call = call(.close, request, number, handle: handle, RequestArguments(flags: flags))
         do throws(Errno) {
             if route.description.hasEvents {

@@ -127,6 +127,7 @@ extension RouterBackend {
         let call = call(
             .setattr, request, number, handle: handle ?? 0, flags: changes.killPrivileges ? .killPrivileges : [],
             payloadBytes: AttributeChangeSet.byteCount)
+        if changes.size != nil { full.remove(node) }
         do throws(Errno) {
             return try lookingAgain(route) { () throws(Errno) in
                 try route.perform(

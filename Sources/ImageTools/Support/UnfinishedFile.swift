@@ -29,7 +29,8 @@ enum UnfinishedFile {
 
     /// The file is complete, or gone.
     static func end() {
-        guard let old = unsafe path else { return }
+        guard unsafe path != nil else { return }
+        // Not freed: a handler on another thread may be reading it.
         unsafe path = nil
         for number in signals {
             var current = sigaction()
@@ -38,6 +39,11 @@ enum UnfinishedFile {
             else { continue }
             _ = signal(number, SIG_DFL)
         }
-        unsafe free(old)
+    }
+
+    /// Removes the file if there is one.
+    static func remove() {
+        if let path = unsafe path { _ = unsafe unlink(path) }
+        end()
     }
 }

@@ -44,7 +44,8 @@ enum FoundContent {
 
     /// "holds ...", nil if there is nothing but zeros.
     ///
-    /// - Parameter begin: how many first bytes are looked at; of a file all of it, its holes apart.
+    /// - Parameter begin: how many first bytes are looked at, and the last MiB, where disks that are part of something note that; of a
+    ///   file all of it, its holes apart.
     static func describe(_ image: OpenedImage, begin: UInt64) throws(BlockDeviceError) -> String? {
         if image.partition == nil {
             let count = try PartitionTable.read(image.whole).count
@@ -60,7 +61,9 @@ enum FoundContent {
             let offset = image.partition?.offset ?? 0
             isZero = try isAllZero(device, of: file, offset)
         } else {
-            isZero = try isAllZero(device, 0..<min(begin, device.byteCount))
+            let begin = min(begin, device.byteCount)
+            let end = max(begin, device.byteCount - min(device.byteCount, 1 << 20))
+            isZero = try isAllZero(device, 0..<begin) && isAllZero(device, end..<device.byteCount)
         }
         return isZero ? nil : "holds data"
     }

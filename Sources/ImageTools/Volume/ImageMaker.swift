@@ -46,7 +46,7 @@ public struct ImageMaker: Sendable {
         do throws(ToolFailure) {
             return try make(isNew: isNew, options, body)
         } catch {
-            if isNew { try? SystemCall.unlinkAt(AT_FDCWD, Array(path.utf8)) }
+            UnfinishedFile.remove()
             throw error
         }
     }
@@ -115,8 +115,9 @@ public struct ImageMaker: Sendable {
                 throw ToolFailure("\(path) does not exist", advice: "Give the size of the new image: --size 1G")
             }
             do throws(BlockDeviceError) {
+                // Not the file that somebody else has made since.
+                let file = try FileDevice(creating: path, byteCount: byteCount, mustBeNew: true)
                 UnfinishedFile.begin(path)
-                let file = try FileDevice(creating: path, byteCount: byteCount)
                 return OpenedImage(
                     reference: reference, file: file, overlay: nil, whole: file, device: file, partition: nil)
             } catch {
@@ -175,7 +176,10 @@ public struct ImageMaker: Sendable {
         let device = image.device
         do throws(BlockDeviceError) {
             do throws(BlockDeviceError) {
-                try device.discard(at: 0, byteCount: device.byteCount)
+                // Of what isn't a file only the beginning and the end were looked at.
+                if overwrites || image.file.map({ !$0.isBlockSpecial }) ?? false {
+                    try device.discard(at: 0, byteCount: device.byteCount)
+                }
             } catch {
                 // It would only save space.
                 guard case .unsupported = error else { throw error }

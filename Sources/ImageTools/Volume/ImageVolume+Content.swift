@@ -100,7 +100,7 @@ extension ImageVolume {
                 // Half of it may be readable: records end at multiples of the smallest part.
                 let half =
                     (part.lowerBound + wanted / 2 + Self.smallestPart - 1) / Self.smallestPart * Self.smallestPart
-                if half < end {
+                if half > part.lowerBound, half < end {
                     pending.append(half..<end)
                     pending.append(part.lowerBound..<half)
                 } else {

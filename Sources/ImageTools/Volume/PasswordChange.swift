@@ -61,7 +61,7 @@ public struct PasswordChange: Sendable {
         switch action {
         case .add(let new):
             guard try self.slots(of: new).numbers.isEmpty else {
-                throw ToolFailure("\(name): the new password opens it already")
+                throw ToolFailure("\(name): this password opens it already")
             }
             let added = try slotOf(new, cipher)
             _ = try checked { () throws(CodecError) in try KeySlots.add(added, to: &header) }

@@ -5,8 +5,12 @@
 // some changes more, or until the next commit: it can still be looked at and opened, after which it is an orphan like any other file
 // that lost its name while it was open. All that its deletion needs is planned with the loss of its name, so it can't fail.
 //
-// Invariants: a departed node has no links, isn't open, is no orphan, has neither lists nor extended attributes in blocks of their own,
-// and it and the tree above it are dirty. A commit begins with the deletion of all of them.
+// When it is deleted depends on commits and on how full the disk is, and a repetition after a death has those at other places. So its
+// number is free from the moment when its name went, as if it had been deleted then: whoever gets the number deletes it first. For the
+// same reason it doesn't stay if it is the last one of a tree block, which goes with it: that shows when numbers are looked for.
+//
+// Invariants: a departed node has no links, isn't open, is no orphan, and has no lists; it and the tree above it are dirty, and there its
+// number is free. A commit begins with the deletion of all of them.
 
 import DiskFormat
 
@@ -37,7 +41,8 @@ struct DepartedNodes: Sendable {
     mutating func append(_ node: DepartedNode) { nodes.append(node) }
 
     /// Takes a node out.
-    mutating func remove(at index: Int) { nodes.remove(at: index) }
+    @discardableResult
+    mutating func remove(at index: Int) -> DepartedNode { nodes.remove(at: index) }
 
     /// Takes those out whose time is over.
     mutating func takeDue(at sequence: UInt64) -> [DepartedNode] {
@@ -52,6 +57,11 @@ struct DepartedNodes: Sendable {
         defer { nodes.removeAll(keepingCapacity: true) }
         return nodes
     }
+}
+
+extension NodeID {
+    /// The last number of the first of the lowest tree blocks.
+    fileprivate static let lastOfFirstBlock = UInt32(TreeBlock.pointerCount - 1)
 }
 
 extension EngineState {
@@ -82,6 +92,25 @@ extension EngineState {
     mutating func depart(_ id: NodeID, _ slot: Slot, _ lowestTree: Slot) {
         departed.append(
             DepartedNode(id: id, sequence: sequence, lowestTree: lowestTree, blockCount: blockCount(slot)))
+        setFree(lowestTree, id.treeIndex(level: 0))
+    }
+
+    /// Whether a lowest tree block goes with a node, since nobody else has a number there but those who departed. Those are deleted.
+    mutating func isLast(_ id: NodeID, in lowestTree: Slot) -> Bool {
+        // The first block stays: the root directory is there.
+        guard id.rawValue > NodeID.lastOfFirstBlock else { return false }
+        let bytes = blocks.buffer(lowestTree).bytes
+        var others = -1
+        for index in 0..<TreeBlock.pointerCount where !TreeBlock.pointer(bytes, index).isNull { others &+= 1 }
+        others &-= departed.nodes.count { $0.lowestTree == lowestTree }
+        guard others == 0 else { return false }
+        deleteDeparted()
+        return true
+    }
+
+    /// A number was chosen for a new node: who departed with it goes now.
+    mutating func deleteDeparted(with id: NodeID) {
+        if let index = departed.index(of: id) { delete(departed.remove(at: index)) }
     }
 
     /// Whether a node has lost its last name and is going to be deleted.
@@ -104,7 +133,7 @@ extension EngineState {
             plan.addBlocks(1)
             try secure(isFreeing: true)
             applyPlan()
-            departed.remove(at: index)
+            setTaken(departed.remove(at: index).lowestTree, id.treeIndex(level: 0))
             addOrphan(id)
             changes &+= 1
         }

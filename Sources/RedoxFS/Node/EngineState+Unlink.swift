@@ -31,7 +31,8 @@ extension EngineState {
         }
         if mayStay(id, slot) {
             _ = try touchNode(id)
-            return .departs(lowestTree: try touchTree(id).slot)
+            let lowestTree = try touchTree(id).slot
+            return isLast(id, in: lowestTree) ? .ends(lowestTree: lowestTree) : .departs(lowestTree: lowestTree)
         }
         try requireAttributes(id, slot)
         return .ends(lowestTree: try touchTree(id).slot)

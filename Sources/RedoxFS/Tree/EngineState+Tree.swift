@@ -58,6 +58,7 @@ extension EngineState {
     mutating func planNode() throws(Fault) -> TreePlace {
         var place = TreePlace()
         place.node = try freeNode()
+        deleteDeparted(with: place.node)
         var pointer = root
         for level in (0..<TreeBlock.levelCount).reversed() {
             if pointer.isNull {
@@ -100,7 +101,7 @@ extension EngineState {
     }
 
     /// Marks a slot of a lowest tree block as taken, and what is full because of it above.
-    private mutating func setTaken(_ lowest: Slot, _ lowestIndex: Int) {
+    mutating func setTaken(_ lowest: Slot, _ lowestIndex: Int) {
         var slot = lowest
         var index = lowestIndex
         while slot != noSlot {
@@ -109,6 +110,17 @@ extension EngineState {
                 return TreeBlock.isFull(bytes.bytes)
             }
             guard isFull else { return }
+            index = Int(blocks.slots[slot].parentIndex)
+            slot = blocks.slots[slot].parent
+        }
+    }
+
+    /// Marks a slot of a lowest tree block as free, with all above it.
+    mutating func setFree(_ lowest: Slot, _ lowestIndex: Int) {
+        var slot = lowest
+        var index = lowestIndex
+        while slot != noSlot {
+            blocks.change(slot) { TreeBlock.setFull(&$0, index, false) }
             index = Int(blocks.slots[slot].parentIndex)
             slot = blocks.slots[slot].parent
         }

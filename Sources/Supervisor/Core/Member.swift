@@ -66,6 +66,8 @@ final class Member {
     var readyAt: UInt64?
     /// A process of it has said `started` at some time.
     var hasServed = false
+    /// How often in a row it went offline because it couldn't start.
+    var failedRetries = 0
     /// Offline: when it is tried again, if it is.
     var retryAt: UInt64?
     /// The sequence number that it said its durable state holds.

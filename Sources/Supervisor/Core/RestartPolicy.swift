@@ -20,8 +20,11 @@ public struct RestartPolicy: Sendable, Equatable {
     public var deathLimit = 64
     /// So many starts in a row that never got ready: offline.
     public var failedStartLimit = 6
-    /// A scheme that has served, and then was offline for so long because it couldn't start, is tried again, in nanoseconds.
-    public var retryDelay: UInt64 = 5_000_000_000
+    /// How long after it went offline a scheme that had served and then couldn't start is tried again, in nanoseconds. It doubles each
+    /// time, up to `longestRetryDelay`.
+    public var retryDelay: UInt64 = 2_000_000_000
+    /// The longest such time, in nanoseconds.
+    public var longestRetryDelay: UInt64 = 60_000_000_000
     /// Serving so long, in nanoseconds, counts as good service.
     public var stableAfter: UInt64 = 100_000_000
     /// How much service pays off a death that nobody ordered, in nanoseconds: one per such time is answered at once for ever.
@@ -86,10 +89,17 @@ public struct RestartPolicy: Sendable, Equatable {
     }
 
     /// The wait after so many failures in a row (1...).
-    public func delay(after failures: Int) -> UInt64 {
+    public func delay(after failures: Int) -> UInt64 { Self.doubled(firstDelay, after: failures, upTo: longestDelay) }
+
+    /// The time offline before the next attempt, after so many in a row that failed (1...).
+    public func retryDelay(after failures: Int) -> UInt64 {
+        Self.doubled(retryDelay, after: failures, upTo: longestRetryDelay)
+    }
+
+    private static func doubled(_ first: UInt64, after failures: Int, upTo longest: UInt64) -> UInt64 {
         guard failures > 0 else { return 0 }
         let shift = min(failures - 1, 40)
-        let (delay, overflow) = firstDelay.multipliedReportingOverflow(by: 1 << UInt64(shift))
-        return overflow ? longestDelay : min(delay, longestDelay)
+        let (delay, overflow) = first.multipliedReportingOverflow(by: 1 << UInt64(shift))
+        return overflow ? longest : min(delay, longest)
     }
 }

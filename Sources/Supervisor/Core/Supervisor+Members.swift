@@ -185,7 +185,10 @@ extension Supervisor {
             let cannotStart = member.readyAt == nil
             goOffline(member, reason)
             // What it needs may come back: a disk that fails for a while, say.
-            if cannotStart, member.hasServed { member.retryAt = time &+ configuration.policy.retryDelay }
+            if cannotStart, member.hasServed {
+                member.failedRetries += 1
+                member.retryAt = time &+ configuration.policy.retryDelay(after: member.failedRetries)
+            }
         case .restart(let at):
             if at <= time {
                 start(member)
@@ -226,6 +229,7 @@ extension Supervisor {
         }
         member.state = .serving
         member.hasServed = true
+        member.failedRetries = 0
         member.recovered = message.number
         member.deadline = nil
         resetWatch(of: member)

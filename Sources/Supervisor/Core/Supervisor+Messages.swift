@@ -232,11 +232,11 @@ extension Supervisor {
         updateStatus()
     }
 
-    /// A client says that a request takes too long. Its word alone isn't enough: the server's marks must agree.
+    /// A client says that a request takes too long, or that the server must go for another reason.
     private func suspected(_ client: Member, _ message: ControlMessage) {
         guard let channel = channels[message.channel], channel.client == client.index else { return }
         if message.number >= configuration.limits.hang {
-            kill(members[channel.server], because: "a request hung")
+            kill(members[channel.server], because: message["reason"] ?? "a request hung")
         }
     }
 }
