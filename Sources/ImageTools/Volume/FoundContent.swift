@@ -63,7 +63,8 @@ enum FoundContent {
         } else {
             let begin = min(begin, device.byteCount)
             let end = max(begin, device.byteCount - min(device.byteCount, 1 << 20))
-            isZero = try isAllZero(device, 0..<begin) && isAllZero(device, end..<device.byteCount)
+            let beginsWithZeros = try isAllZero(device, 0..<begin)
+            isZero = beginsWithZeros ? try isAllZero(device, end..<device.byteCount) : false
         }
         return isZero ? nil : "holds data"
     }
