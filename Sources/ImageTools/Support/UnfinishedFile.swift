@@ -7,8 +7,22 @@ enum UnfinishedFile {
     // The handler may run between any two instructions: it only reads this, and only one thread writes it.
     nonisolated(unsafe) private static var path: UnsafeMutablePointer<CChar>?
 
-    /// From now on the file is unfinished.
-    static func begin(_ name: String) {
+    /// Makes a file, which is unfinished from then on: no signal comes in between.
+    static func making<Result, Failure: Error>(
+        _ name: String, _ body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        var all = sigset_t()
+        var before = sigset_t()
+        unsafe sigemptyset(&all)
+        for number in signals { unsafe sigaddset(&all, number) }
+        unsafe pthread_sigmask(SIG_BLOCK, &all, &before)
+        defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
+        let result = try body()
+        begin(name)
+        return result
+    }
+
+    private static func begin(_ name: String) {
         end()
         unsafe path = strdup(name)
         for number in signals {

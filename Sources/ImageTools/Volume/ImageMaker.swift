@@ -116,8 +116,9 @@ public struct ImageMaker: Sendable {
             }
             do throws(BlockDeviceError) {
                 // Not the file that somebody else has made since.
-                let file = try FileDevice(creating: path, byteCount: byteCount, mustBeNew: true)
-                UnfinishedFile.begin(path)
+                let file = try UnfinishedFile.making(path) { () throws(BlockDeviceError) in
+                    try FileDevice(creating: path, byteCount: byteCount, mustBeNew: true)
+                }
                 return OpenedImage(
                     reference: reference, file: file, overlay: nil, whole: file, device: file, partition: nil)
             } catch {

@@ -38,12 +38,18 @@ public final class ControlClient {
         }
     }
 
+    /// A supervisor that is just ending is EPIPE, not the end of this process by SIGPIPE.
+    private func send(_ request: ControlJSON) throws(Errno) {
+        let line = Array("\(request.text)\n".utf8)
+        try unsafe SystemCall.send(socket.rawValue, line.span.bytes)
+    }
+
     /// Sends a request and waits for its answer.
     ///
     /// - Throws: `refused` if the answer says that it failed.
     public func ask(_ request: ControlJSON) throws(ControlClientError) -> ControlJSON {
         do throws(Errno) {
-            try SystemCall.write(text: "\(request.text)\n", to: socket.rawValue)
+            try send(request)
         } catch {
             throw .connection(error)
         }
@@ -61,7 +67,7 @@ public final class ControlClient {
     /// The memory into which the mount's requests are put while it is traced.
     public func traceMemory() throws(ControlClientError) -> SharedDescriptor {
         do throws(Errno) {
-            try SystemCall.write(text: "\(ControlJSON.make(["command": .string("trace")]).text)\n", to: socket.rawValue)
+            try send(.make(["command": .string("trace")]))
             var buffer = [UInt8](repeating: 0, count: 4096)
             var span = buffer.mutableSpan
             var bytes = unsafe span.mutableBytes
