@@ -55,6 +55,13 @@ public func spawnThread(
     }
     let context = unsafe Unmanaged.passRetained(ThreadBody(name: name, run: body))
     var thread = pthread_t()
+    // Signals that end the program are the main thread's affair: it can keep them off for a moment. The new thread inherits the mask.
+    var endings = sigset_t()
+    var before = sigset_t()
+    unsafe sigemptyset(&endings)
+    for number in [SIGINT, SIGTERM, SIGHUP] { unsafe sigaddset(&endings, number) }
+    unsafe pthread_sigmask(SIG_BLOCK, &endings, &before)
+    defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
     let code = unsafe pthread_create(
         &thread, &attributes,
         { argument in

@@ -7,7 +7,7 @@ enum UnfinishedFile {
     // The handler may run between any two instructions: it only reads this, and only one thread writes it.
     nonisolated(unsafe) private static var path: UnsafeMutablePointer<CChar>?
 
-    /// Makes a file, which is unfinished from then on: no signal comes in between.
+    /// Makes a file, which is unfinished from then on: no signal comes in between. On the main thread, where they come.
     static func making<Result, Failure: Error>(
         _ name: String, _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
@@ -44,7 +44,7 @@ enum UnfinishedFile {
     /// The file is complete, or gone.
     static func end() {
         guard unsafe path != nil else { return }
-        // Not freed: a handler on another thread may be reading it.
+        // Not freed: the handler may be reading it.
         unsafe path = nil
         for number in signals {
             var current = sigaction()
