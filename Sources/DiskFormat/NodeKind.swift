@@ -21,6 +21,19 @@ public enum NodeKind: UInt8, Sendable, CaseIterable {
     /// The type's bits in a mode.
     @inlinable public var modeBits: UInt16 { UInt16(rawValue) &<< 12 }
 
+    /// The word for it in manifests and everywhere else where results are printed.
+    public var word: String {
+        switch self {
+        case .file: "file"
+        case .directory: "dir"
+        case .symbolicLink: "symlink"
+        case .fifo: "fifo"
+        case .socket: "socket"
+        case .characterDevice: "char"
+        case .blockDevice: "block"
+        }
+    }
+
     /// Whether nodes of this type carry a device number.
     @inlinable public var isDevice: Bool { self == .characterDevice || self == .blockDevice }
 

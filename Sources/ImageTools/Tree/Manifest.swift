@@ -85,7 +85,7 @@ public struct Manifest {
 
     private func line(_ path: [UInt8], _ attributes: Attributes) throws(ToolFailure) -> JSONValue {
         var members: [(String, JSONValue)] = [
-            ("path", .text(path)), ("type", .string(Self.type(attributes.kind))),
+            ("path", .text(path)), ("type", .string(attributes.kind.word)),
             ("mode", .string(String(attributes.mode, radix: 8))), ("uid", .unsigned(UInt64(attributes.uid))),
             ("gid", .unsigned(UInt64(attributes.gid))), ("links", .unsigned(UInt64(attributes.storedLinks))),
             ("size", .unsigned(attributes.size)), ("mtime", .string(Self.time(attributes.mtime))),
@@ -138,19 +138,6 @@ public struct Manifest {
         }
         digest.updateZeros(attributes.size - position)
         return .string(digest.finish())
-    }
-
-    /// The word for a kind of node.
-    public static func type(_ kind: NodeKind) -> String {
-        switch kind {
-        case .file: "file"
-        case .directory: "dir"
-        case .symbolicLink: "symlink"
-        case .fifo: "fifo"
-        case .socket: "socket"
-        case .characterDevice: "char"
-        case .blockDevice: "block"
-        }
     }
 
     /// Seconds, a point, nine digits. Nanoseconds count forward also before 1970.

@@ -121,7 +121,7 @@ struct ListFiles: ParsableCommand {
         _ volume: ImageVolume, _ path: [UInt8], _ attributes: Attributes
     ) throws(FileSystemError) -> JSONValue {
         var members: [(String, JSONValue)] = [
-            ("path", .text(path)), ("type", .string(Manifest.type(attributes.kind))),
+            ("path", .text(path)), ("type", .string(attributes.kind.word)),
             ("mode", .string(String(attributes.mode, radix: 8))), ("links", .unsigned(UInt64(attributes.links))),
             ("uid", .unsigned(UInt64(attributes.uid))), ("gid", .unsigned(UInt64(attributes.gid))),
             ("size", .unsigned(attributes.size)), ("blocks", .unsigned(attributes.blocks)),

@@ -58,7 +58,7 @@ struct SchemeFiles {
         if json {
             rows.append(
                 .object([
-                    ("path", .string(path.description)), ("type", .string(Manifest.type(kind))),
+                    ("path", .string(path.description)), ("type", .string(kind.word)),
                     ("mode", .string(String(mode, radix: 8))), ("links", .unsigned(UInt64(status.st_nlink))),
                     ("uid", .unsigned(UInt64(status.st_uid))), ("gid", .unsigned(UInt64(status.st_gid))),
                     ("size", .integer(Int64(status.st_size))), ("mtime", .string(Manifest.time(time))),
