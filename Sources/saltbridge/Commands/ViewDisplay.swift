@@ -28,7 +28,9 @@ struct ViewDisplay: ParsableCommand {
         do throws(Errno) {
             lines = try SystemCall.smallFile(path).split(separator: "\n")
         } catch {
-            throw ToolFailure("\(path): \(error)")
+            throw ToolFailure(
+                "\(path): \(error)",
+                advice: "A mount with --root shows no display: use the address that it was given as display.vnc.")
         }
         let key = web ? "web " : "vnc "
         guard let line = lines.first(where: { $0.hasPrefix(key) }) else {
