@@ -289,9 +289,7 @@ let package = Package(
 // The fuzzer's program links only with the fuzzer's runtime: Scripts/fuzz asks for it.
 if Context.environment["SALTBRIDGE_FUZZER"] != nil {
     package.targets += [
-        .target(name: "CFuzzer", path: "Tests/Fuzz/CFuzzer"),
         .executableTarget(
-            name: "fuzz-image", dependencies: ["CFuzzer", "FuzzSupport"], path: "Tests/Fuzz/Command",
-            swiftSettings: common),
+            name: "fuzz-image", dependencies: ["FuzzSupport"], path: "Tests/Fuzz/Command", swiftSettings: common)
     ]
 }
