@@ -55,22 +55,19 @@ public func spawnThread(
     }
     let context = unsafe Unmanaged.passRetained(ThreadBody(name: name, run: body))
     var thread = pthread_t()
-    // Signals that end the program are the main thread's affair: it can keep them off for a moment. The new thread inherits the mask.
-    var endings = sigset_t()
-    var before = sigset_t()
-    unsafe sigemptyset(&endings)
-    for number in [SIGINT, SIGTERM, SIGHUP] { unsafe sigaddset(&endings, number) }
-    unsafe pthread_sigmask(SIG_BLOCK, &endings, &before)
-    defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
-    let code = unsafe pthread_create(
-        &thread, &attributes,
-        { argument in
-            guard let argument = unsafe argument else { return nil }
-            let body = unsafe Unmanaged<ThreadBody>.fromOpaque(argument).takeRetainedValue()
-            _ = unsafe clinux_set_thread_name(String(decoding: body.name.utf8.prefix(15), as: UTF8.self))
-            body.run()
-            return nil
-        }, context.toOpaque())
+    // Signals that end the program are the main thread's affair, which can keep them off for a moment: the new thread inherits that they
+    // are off.
+    let code = EndingSignals.keptOff {
+        unsafe pthread_create(
+            &thread, &attributes,
+            { argument in
+                guard let argument = unsafe argument else { return nil }
+                let body = unsafe Unmanaged<ThreadBody>.fromOpaque(argument).takeRetainedValue()
+                _ = unsafe clinux_set_thread_name(String(decoding: body.name.utf8.prefix(15), as: UTF8.self))
+                body.run()
+                return nil
+            }, context.toOpaque())
+    }
     if code != 0 {
         unsafe context.release()
         throw Errno(rawValue: code)

@@ -39,13 +39,12 @@ extension DisplayScheme {
         let caller = DisplayCore.Caller(context)
         let isFromCache = context.isFromCache
         return try change(&context) { core throws(Errno) in
-            switch try core.node(node) {
-            case .frame(let number, _, _):
-                if let again = core.answer(caller) { return Int(again) }
-                return try core.write(.frame, number, caller, at: offset, bytes, isFromCache)
-            case .display(let number, _, let file?):
+            let found = try core.node(node)
+            if case (let number, let file?)? = found.display {
                 if let again = core.answer(caller) { return Int(again) }
                 return try core.write(file, number, caller, at: offset, bytes, isFromCache)
+            }
+            switch found {
             case .window(let id) where !isFromCache:
                 if let again = core.answer(caller) { return Int(again) }
                 guard let index = core.window(id) else { throw .staleNFSFileHandle }

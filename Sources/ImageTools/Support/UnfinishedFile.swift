@@ -1,9 +1,9 @@
 import Glibc
+import Platform
 
 /// A file that is of no use before it is complete, and is removed if Ctrl-C, kill or the end of the terminal ends the program
 /// meanwhile. One at a time.
 enum UnfinishedFile {
-    private static let signals = [SIGINT, SIGTERM, SIGHUP]
     // The handler may run between any two instructions: it only reads this, and only one thread writes it.
     nonisolated(unsafe) private static var path: UnsafeMutablePointer<CChar>?
 
@@ -11,21 +11,17 @@ enum UnfinishedFile {
     static func making<Result, Failure: Error>(
         _ name: String, _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        var all = sigset_t()
-        var before = sigset_t()
-        unsafe sigemptyset(&all)
-        for number in signals { unsafe sigaddset(&all, number) }
-        unsafe pthread_sigmask(SIG_BLOCK, &all, &before)
-        defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
-        let result = try body()
-        begin(name)
-        return result
+        try EndingSignals.keptOff { () throws(Failure) in
+            let result = try body()
+            begin(name)
+            return result
+        }
     }
 
     private static func begin(_ name: String) {
         end()
         unsafe path = strdup(name)
-        for number in signals {
+        for number in EndingSignals.numbers {
             var action = sigaction()
             unsafe action.__sigaction_handler.sa_handler = { number in
                 if let path = unsafe UnfinishedFile.path { _ = unsafe unlink(path) }
@@ -46,7 +42,7 @@ enum UnfinishedFile {
         guard unsafe path != nil else { return }
         // Not freed: the handler may be reading it.
         unsafe path = nil
-        for number in signals {
+        for number in EndingSignals.numbers {
             var current = sigaction()
             guard unsafe sigaction(number, nil, &current) == 0,
                 unsafe unsafeBitCast(current.__sigaction_handler.sa_handler, to: Int.self) != 1
