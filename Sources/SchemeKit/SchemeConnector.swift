@@ -49,10 +49,7 @@ public final class SchemeConnector: Sendable {
             let client = SchemeClient(channel, scheme: scheme) { [weak self] in
                 self?.pump() ?? false
             } suspects: { [socket] in
-                try? socket.send(
-                    ControlMessage(
-                        .suspect, channel: number, number: UInt64(Int64.max),
-                        fields: [.init("reason", "an answer made no sense")]), wait: false)
+                try? socket.send(.suspect(number, because: ControlMessage.nonsense), wait: false)
             }
             let early = state.withLock { state -> [ControlMessage] in
                 state.clients[answer.message.channel] = client

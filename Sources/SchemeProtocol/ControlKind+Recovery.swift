@@ -10,7 +10,16 @@ extension ControlKind {
     public static let adopt = ControlKind(rawValue: 65)
     /// Router to supervisor: the kernel has ended the mount.
     public static let unmounted = ControlKind(rawValue: 66)
-    /// Client to supervisor: the oldest request of `channel` has waited for `number` nanoseconds, more than the client accepts; or,
-    /// with `number` the largest there is, its server must go for the `reason`.
+    /// Client to supervisor: the server of `channel` must go; field `reason`.
     public static let suspect = ControlKind(rawValue: 67)
+}
+
+extension ControlMessage {
+    /// Why a server must go whose completions break the rules.
+    public static let nonsense = "an answer made no sense"
+
+    /// Has the supervisor replace the server of a channel.
+    public static func suspect(_ channel: UInt32, because reason: String) -> ControlMessage {
+        ControlMessage(.suspect, channel: channel, fields: [.init("reason", reason)])
+    }
 }

@@ -57,7 +57,7 @@ final class RouteKeeper: Sendable {
                 tell(report)
             } else if !isSuperseded {
                 // It has told the supervisor another number than us.
-                try? socket.send(ControlMessage(.suspect, channel: channel, number: UInt64(Int64.max)), wait: false)
+                try? socket.send(.suspect(channel, because: "it contradicted itself"), wait: false)
             }
         }
     }

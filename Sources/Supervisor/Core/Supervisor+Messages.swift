@@ -232,11 +232,9 @@ extension Supervisor {
         updateStatus()
     }
 
-    /// A client says that a request takes too long, or that the server must go for another reason.
+    /// A client says that a server must go.
     private func suspected(_ client: Member, _ message: ControlMessage) {
         guard let channel = channels[message.channel], channel.client == client.index else { return }
-        if message.number >= configuration.limits.hang {
-            kill(members[channel.server], because: message["reason"] ?? "a request hung")
-        }
+        kill(members[channel.server], because: message["reason"] ?? "its client suspects it")
     }
 }
