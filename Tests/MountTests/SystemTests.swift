@@ -227,6 +227,13 @@ struct SystemTests {
             dd if=/dev/urandom of="$3/other" bs=1M count=8 status=none
             umount "$3"
             free "$2"
+            # An image that was opened only to be read stays so: the kernel alone would take the change, and every write would fail.
+            mount -t fuse.saltbridge -o ro "$2" "$3"
+            mount -o remount,nodev "$3"
+            ! mount -o remount,rw "$3" 2> \(mount.folder.path)/refusal
+            grep -q "opened only to be read" \(mount.folder.path)/refusal
+            grep " $3 fuse.saltbridge " /proc/mounts | grep -q " ro,"
+            umount "$3"
             # What umount(8) calls lazy: who has files open goes on.
             mount -T \(mount.folder.path)/fstab "$3"
             exec 5> "$3/lazy"

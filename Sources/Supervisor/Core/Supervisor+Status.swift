@@ -12,9 +12,15 @@ extension Supervisor {
             "pid": .count(processNumber()), "phase": .string("\(phase)"), "source": .string(configuration.source),
             "mountpoint": mount.map { .string($0.request.mountpoint) } ?? .null,
             "root": configuration.router?.settings.first { $0.key == "root" }.map { .string($0.value) } ?? .null,
+            "read_only": .bool(isReadOnly),
             "uptime_ms": .count((time - startedAt) / 1_000_000), "files": .array(configuredFiles.map { .string($0) }),
             "processes": .array(members.map { memberJSON($0, time) }),
         ])
+    }
+
+    /// The image was opened only to be read.
+    private var isReadOnly: Bool {
+        members.contains { $0.name == "file" && $0.configuration.settings.contains { $0 == ("read-only", "1") } }
     }
 
     /// Paths that processes were configured with: images, overlays, sockets.

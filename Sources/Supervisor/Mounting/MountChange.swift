@@ -8,11 +8,16 @@ public enum MountChange {
     ///
     /// Flags that aren't named keep their values, unless mount(8) has put those that are in force among the options, and left out what
     /// is to go: then its own words are among them.
-    public static func remount(_ mountpoint: String, _ options: [String]) throws(MountError) {
+    ///
+    /// - Parameter isReadOnly: what is mounted can't be written: `rw` is refused, which the kernel would take.
+    public static func remount(
+        _ mountpoint: String, _ options: [String], isReadOnly: Bool
+    ) throws(MountError) {
         let isComplete = options.contains { $0.hasPrefix("user_id=") || $0.hasPrefix("uhelper=") }
         let kept = isComplete ? [] : current(mountpoint)
         let flags = try MountOptions.kernelFlags(kept + options)
-        let remountFlag: UInt = 32
+        let (readOnlyFlag, remountFlag): (UInt, UInt) = (1, 32)
+        if isReadOnly, flags & readOnlyFlag == 0 { throw .readOnly }
         do throws(Errno) {
             try SystemCall.mount(
                 "saltbridge", at: mountpoint, type: "fuse.saltbridge", flags: flags | remountFlag, options: "")

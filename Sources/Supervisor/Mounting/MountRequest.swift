@@ -32,6 +32,8 @@ public enum MountError: Error, Equatable, Sendable, CustomStringConvertible {
     case helper(String)
     /// Somebody uses the mount.
     case busy(String)
+    /// The mount's image was opened only to be read.
+    case readOnly
 
     /// What failed and why.
     public var description: String {
@@ -41,6 +43,7 @@ public enum MountError: Error, Equatable, Sendable, CustomStringConvertible {
         case .noHelper: "mounting as an ordinary user needs fusermount3 (package fuse3)"
         case .helper(let text): "fusermount3 \(text)"
         case .busy(let path): "\(path) is in use"
+        case .readOnly: "its image was opened only to be read"
         }
     }
 }

@@ -50,8 +50,9 @@ enum StatusTable {
     static func print(_ status: ControlJSON) {
         let source = status["source"]?.string ?? ""
         let mountpoint = status["mountpoint"]?.string ?? "not mounted"
+        let access = status["read_only"]?.bool == true ? ", read-only" : ""
         Console.print(
-            "\(source) on \(mountpoint), \(status["phase"]?.string ?? ""), supervisor \(status["pid"]?.integer ?? 0), "
+            "\(source) on \(mountpoint), \(status["phase"]?.string ?? "")\(access), supervisor \(status["pid"]?.integer ?? 0), "
                 + "up \(duration(milliseconds: status["uptime_ms"]?.integer ?? 0))")
         var rows = [columns]
         let processes = status["processes"]?.array ?? []

@@ -64,8 +64,13 @@ enum MountHelper {
 
     private static func remount(_ mountpoint: String, _ options: [String]) throws(ToolFailure) {
         let path = try MountPoint.canonical(mountpoint)
+        let running = RunningMount.all().first { $0.mountpoint == path }
         do throws(MountError) {
-            try MountChange.remount(path, options)
+            try MountChange.remount(path, options, isReadOnly: running?.isReadOnly ?? false)
+        } catch .readOnly {
+            throw ToolFailure(
+                "cannot remount \(mountpoint) for writing: \(MountError.readOnly)",
+                advice: "Unmount it and mount it again without ro, --read-only or --generation.")
         } catch {
             throw ToolFailure("cannot remount \(mountpoint): \(error)")
         }

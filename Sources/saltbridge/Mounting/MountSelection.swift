@@ -10,6 +10,8 @@ struct RunningMount {
 
     /// Where it is mounted.
     var mountpoint: String { status["mountpoint"]?.string ?? "" }
+    /// Whether the image was opened only to be read.
+    var isReadOnly: Bool { status["read_only"]?.bool ?? false }
     /// The supervisor's process number.
     var processNumber: Int32 { Int32(clamping: status["pid"]?.integer ?? 0) }
 
