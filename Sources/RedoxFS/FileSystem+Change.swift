@@ -124,7 +124,7 @@ extension FileSystem {
         if isOpen { return }
         // Not the request's change, and it must not wait for a commit: the request may have changed something already.
         var context = RequestContext(time: Timespec())
-        try change(&context, .afterwards) { (state, _) throws(Fault) in try state.openDeparted(node) }
+        try change(&context, .afterwards) { (state, _) throws(Fault) in try state.openUnlisted(node) }
     }
 
     /// Notes that a node is closed; deletes it if that was the last time and it has no name.

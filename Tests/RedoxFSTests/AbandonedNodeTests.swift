@@ -52,4 +52,30 @@ import Testing
         }
         #expect(wasInterrupted)
     }
+
+    /// The list on disk has room for 1,020 files that are open without a name. Of more the process that opened the file system dies, and
+    /// the files are still open: the next one deletes all of them when they are closed.
+    @Test func moreOpenFilesThanTheListHolds() throws {
+        let (device, system) = try Engine.make(byteCount: 64 << 20)
+        var context = Engine.context
+        var nodes: [NodeID] = []
+        for number in 0..<1500 {
+            let node = try system.create(.root, "\(number)", &context).node
+            try system.open(node)
+            nodes.append(node)
+        }
+        for number in 0..<1500 { _ = try system.unlink(.root, "\(number)", &context) }
+        try system.commit()
+        var options = OpenOptions()
+        options.keepsUnnamed = true
+        let again = try FileSystem(opening: device, options: options)
+        for node in nodes { try again.open(node) }
+        try again.releaseUnnamed()
+        for node in nodes { try again.close(node, &context) }
+        for node in nodes {
+            #expect(throws: FileSystemError.self) { _ = try again.attributes(node) }
+        }
+        try again.close()
+        try Engine.expectClean(device)
+    }
 }

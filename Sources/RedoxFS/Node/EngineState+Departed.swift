@@ -118,22 +118,30 @@ extension EngineState {
         NodeBlock.links(blocks.buffer(slot).bytes) == 0 && departed.index(of: id) != nil
     }
 
-    /// Notes that a node is open. False, and nothing is noted, if it departed.
+    /// Whether a file has no name and isn't among the orphans: it departed, or it was open when the file system was, as one of more than
+    /// the release list on disk can hold.
+    private func isUnlisted(_ id: NodeID, _ slot: Slot) -> Bool {
+        let bytes = blocks.buffer(slot).bytes
+        guard NodeBlock.links(bytes) == 0, NodeBlock.kind(bytes) != .directory else { return false }
+        return inodes[UInt64(id.rawValue)]?.isOrphan != true
+    }
+
+    /// Notes that a node is open. False, and nothing is noted, if it must become an orphan for that.
     mutating func open(_ id: NodeID) throws(Fault) -> Bool {
-        let slot = try node(id)
-        if isDeparted(id, slot) { return false }
+        if isUnlisted(id, try node(id)) { return false }
         inodes.update(UInt64(id.rawValue), initial: InodeState()) { $0.opens &+= 1 }
         return true
     }
 
-    /// Opens a node that departed, which makes it an orphan.
-    mutating func openDeparted(_ id: NodeID) throws(Fault) {
-        _ = try node(id)
-        if let index = departed.index(of: id) {
+    /// Opens a node that has no name, which makes it an orphan.
+    mutating func openUnlisted(_ id: NodeID) throws(Fault) {
+        if isUnlisted(id, try node(id)) {
             plan.addBlocks(1)
             try secure(isFreeing: true)
             applyPlan()
-            setTaken(departed.remove(at: index).lowestTree, id.treeIndex(level: 0))
+            if let index = departed.index(of: id) {
+                setTaken(departed.remove(at: index).lowestTree, id.treeIndex(level: 0))
+            }
             addOrphan(id)
             changes &+= 1
         }
