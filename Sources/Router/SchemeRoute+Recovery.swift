@@ -231,6 +231,7 @@ extension SchemeRoute {
         orphans.expire()
         let server = client.server
         handles.collect(committed: server.committedSequence)
+        closeKept()
         if client.fill.retained > 0, availability.load(ordering: .relaxed) == .available,
             incarnation.load(ordering: .relaxed) != 0, !isCommitting.isPending.exchange(true, ordering: .relaxed)
         {

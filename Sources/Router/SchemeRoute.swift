@@ -14,6 +14,9 @@ public struct SchemeDescription: Sendable {
     public var rootNode: UInt64
     /// The server tells of events by itself: somebody must always listen.
     public var hasEvents: Bool
+    /// What there is comes and goes without the doing of this mount: a name that isn't there may be there the next time, and an answer
+    /// ENOENT may be what the request came to, a host that isn't known.
+    public var changesByItself: Bool { hasEvents }
 
     /// A scheme.
     public init(name: String, channel: UInt32, rootNode: UInt64 = 1, hasEvents: Bool = false) {
@@ -83,6 +86,8 @@ public final class SchemeRoute: Sendable {
     private let hearing = Hearing()
     /// Requests that may wait for long, by unique number: what an interrupt looks for.
     let blocking = Locked<[UInt64: RequestSlot]>([:])
+    /// When the files that are kept open were seen first, by handle.
+    let keptSince = Locked<[UInt64: UInt64]>([:])
 
     /// A route over a channel.
     ///

@@ -116,7 +116,7 @@ final class RouterProcess {
             try connect(name)
         }
         backend.attach(session)
-        let (session, socket) = (session, socket)
+        let (session, socket, router) = (session, socket, router)
         try spawnThread(name: "session", stackSize: 1 << 20) {
             do {
                 try session.run()
@@ -124,6 +124,7 @@ final class RouterProcess {
                 try? socket.send(
                     ControlMessage(.log, fields: [.init("message", "the session ended: \(error)")]), wait: false)
             }
+            for route in router.routes { route.closeAllKept() }
             try? socket.send(ControlMessage(.unmounted), wait: false)
         }
         try StrictMode.enter()
@@ -188,7 +189,7 @@ final class RouterProcess {
             keepers[message.channel]?.changed("started", incarnation)
         } else if state == "serving", !isKnown {
             // The dead router had begun to bring this server up to date. How far it came isn't known: another one begins afresh.
-            try socket.send(ControlMessage(.suspect, channel: message.channel, number: UInt64(Int64.max)))
+            try socket.send(.suspect(message.channel, because: "a dead router had begun to bring it up to date"))
         }
     }
 
@@ -226,10 +227,7 @@ final class RouterProcess {
             guard count != violations[channel] ?? 0 else { continue }
             violations[channel] = count
             log("\(route.description.name): an answer makes no sense")
-            try? socket.send(
-                ControlMessage(
-                    .suspect, channel: channel, number: UInt64(Int64.max),
-                    fields: [.init("reason", "an answer made no sense")]), wait: false)
+            try? socket.send(.suspect(channel, because: ControlMessage.nonsense), wait: false)
         }
     }
 

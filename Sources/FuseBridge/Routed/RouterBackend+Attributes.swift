@@ -23,7 +23,7 @@ extension RouterBackend {
         let room = limit == 0 ? Self.valueLimit : min(limit, Self.valueLimit)
         let call = call(.getxattr, request, number, payloadBytes: name.byteCount, replyBytes: room)
         do throws(Errno) {
-            try lookingAgain(route) { () throws(Errno) in
+            try lookingAgain(request, route) { () throws(Errno) in
                 try route.perform(
                     call,
                     {
@@ -84,7 +84,7 @@ extension RouterBackend {
         let call = call(
             .setxattr, request, number, arguments, flags: clearsGroupPrivilege ? .killPrivileges : [],
             payloadBytes: count)
-        try lookingAgain(route) { () throws(Errno) in
+        try lookingAgain(request, route) { () throws(Errno) in
             try route.perform(call) { payload in
                 put(name, at: 0, into: &payload)
                 put(value, at: name.byteCount, into: &payload)
@@ -102,7 +102,7 @@ extension RouterBackend {
             return unsafe reply(UnsafeRawBufferPointer(start: nil, count: 0))
         }
         let room = limit == 0 ? Self.valueLimit : min(limit, Self.valueLimit)
-        try lookingAgain(route) { () throws(Errno) in
+        try lookingAgain(request, route) { () throws(Errno) in
             try route.perform(call(.listxattr, request, number, replyBytes: room)) { answer in
                 unsafe answer.reply.withUnsafeBytes { unsafe reply($0) }
             }
@@ -114,7 +114,7 @@ extension RouterBackend {
         guard ownName(name) == nil else { throw .notPermitted }
         let (route, number) = try writable(node)
         let call = call(.removexattr, request, number, payloadBytes: name.byteCount)
-        try lookingAgain(route) { () throws(Errno) in
+        try lookingAgain(request, route) { () throws(Errno) in
             try route.perform(
                 call,
                 {

@@ -19,7 +19,7 @@ extension RouterBackend {
             .open, request, number, handle: handle, RequestArguments(flags: flags),
             flags: clearsPrivileges ? .killPrivileges : [])
         do throws(Errno) {
-            return try lookingAgain(route) { () throws(Errno) in
+            return try lookingAgain(request, route) { () throws(Errno) in
                 try route.perform(call) { answer in opened(answer, handle, route) }
             }
         } catch {

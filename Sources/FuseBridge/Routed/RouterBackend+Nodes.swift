@@ -8,6 +8,8 @@ extension RouterBackend {
     private static let systemNameValid: UInt32 = 1000
     /// How long it may believe that a name isn't there, in a scheme that only this mount changes.
     private static let absentNameValid: UInt32 = 86_400_000
+    /// How often a name is looked up whose node is gone before it can be kept.
+    private static let keepingAttempts = 16
 
     /// The attributes of what the router itself shows.
     func ownAttributes(_ target: Target, _ request: FuseRequest) throws(Errno) -> NodeAttributes {
@@ -33,19 +35,8 @@ extension RouterBackend {
         if isDot(name) { return try attributes(request, node: parent, handle: nil) }
         switch target {
         case .scheme(let route, let node):
-            let call = call(.lookup, request, node, payloadBytes: name.byteCount)
-            do throws(Errno) {
-                return try route.perform(
-                    call,
-                    {
-                        put(name, at: 0, into: &$0); return name.byteCount
-                    }
-                ) {
-                    answer throws(Errno) in try attributes(answer, route)
-                }
-            } catch .noSuchFileOrDirectory where !route.description.hasEvents {
-                return .absent(nameValid: Self.absentNameValid)
-            }
+            return staleCallers.contains(request.process)
+                ? try lookupToKeep(request, route, node, name) : try lookup(request, route, node, name)
         case .root:
             let text = text(name)
             if text == "sys" { return try ownAttributes(.system(.root), request) }
@@ -58,6 +49,43 @@ extension RouterBackend {
             }
             return try ownAttributes(.system(found.node), request)
         }
+    }
+
+    private func lookup(
+        _ request: FuseRequest, _ route: SchemeRoute, _ parent: UInt64, _ name: RawSpan
+    ) throws(Errno) -> NodeAttributes {
+        let call = call(.lookup, request, parent, payloadBytes: name.byteCount)
+        do throws(Errno) {
+            return try route.perform(
+                call,
+                {
+                    put(name, at: 0, into: &$0); return name.byteCount
+                }
+            ) {
+                answer throws(Errno) in try attributes(answer, route)
+            }
+        } catch .noSuchFileOrDirectory where !route.description.changesByItself {
+            return .absent(nameValid: Self.absentNameValid)
+        }
+    }
+
+    /// The node of a name for who was told of another one that it is gone: it will be there when it is asked for.
+    private func lookupToKeep(
+        _ request: FuseRequest, _ route: SchemeRoute, _ parent: UInt64, _ name: RawSpan
+    ) throws(Errno) -> NodeAttributes {
+        for _ in 0..<Self.keepingAttempts {
+            let found = try lookup(request, route, parent, name)
+            let isAbsentOrDirectory = found.node == 0 || found.mode & ModeBits.typeMask == ModeBits.directory
+            if isAbsentOrDirectory || route.description.changesByItself { return found }
+            do throws(Errno) {
+                let file = try route.keepOpen(route.numbers.server(found.node))
+                if let file { staleCallers.keep(file, for: request.process) }
+                return found
+            } catch {
+                // Gone already.
+            }
+        }
+        return try lookup(request, route, parent, name)
     }
 
     private func isDot(_ name: RawSpan) -> Bool {
@@ -88,7 +116,7 @@ extension RouterBackend {
             try checkRoom(for: missing, request, node)
         }
         let call = call(.getattr, request, number, handle: handle ?? 0)
-        return try lookingAgain(route) { () throws(Errno) in
+        return try lookingAgain(request, route) { () throws(Errno) in
             try route.perform(call) { answer throws(Errno) in try attributes(answer, route) }
         }
     }
@@ -104,14 +132,19 @@ extension RouterBackend {
     /// Runs what asks for a node by its number. The kernel found it by its name a moment before another application removed or replaced
     /// it: with ESTALE in place of ENOENT it looks the name up again, as a name that is replaced is always there.
     ///
-    /// Not in a scheme whose names come and go by themselves: there an ENOENT may be what the request came to, a host that isn't known.
+    /// Not in a scheme that changes by itself: looked up again, the name may be there no more.
     func lookingAgain<Result>(
-        _ route: SchemeRoute, _ body: () throws(Errno) -> Result
+        _ request: FuseRequest, _ route: SchemeRoute, _ body: () throws(Errno) -> Result
     ) throws(Errno) -> Result {
         do throws(Errno) {
-            return try body()
+            let result = try body()
+            for file in staleCallers.remove(request.process) { file.route.letGo(file.handle) }
+            return result
         } catch {
-            throw error == .noSuchFileOrDirectory && !route.description.hasEvents ? .staleNFSFileHandle : error
+            let isGone = error == .noSuchFileOrDirectory || error == .staleNFSFileHandle
+            guard isGone, !route.description.changesByItself else { throw error }
+            staleCallers.add(request.process)
+            throw .staleNFSFileHandle
         }
     }
 
@@ -129,7 +162,7 @@ extension RouterBackend {
             payloadBytes: AttributeChangeSet.byteCount)
         if changes.size != nil { full.remove(node) }
         do throws(Errno) {
-            return try lookingAgain(route) { () throws(Errno) in
+            return try lookingAgain(request, route) { () throws(Errno) in
                 try route.perform(
                     call,
                     {
@@ -159,7 +192,7 @@ extension RouterBackend {
     ) throws(Errno) {
         guard case .scheme(let route, let number) = try target(node) else { throw .invalidArgument }
         let call = call(.readlink, request, number, replyBytes: 4096)
-        try lookingAgain(route) { () throws(Errno) in
+        try lookingAgain(request, route) { () throws(Errno) in
             try route.perform(call) { answer in unsafe answer.reply.withUnsafeBytes { unsafe reply($0) } }
         }
     }

@@ -33,6 +33,7 @@ public final class RouterBackend: FuseBackend {
     private static let postponement: UInt64 = 1_000_000
     let notifications = KernelNotifications()
     let full = FullFiles()
+    let staleCallers = StaleCallers()
 
     /// Receive buffers that are lent out at once, at most: the rest of the channel's memory is for what is in flight.
     static let lentLimit = 8
@@ -116,7 +117,7 @@ public final class RouterBackend: FuseBackend {
         attributes.node = number
         // The kernel keeps a listing as long as the directory's time is the same, and here names come and go without its knowing.
         let never = WireTime(seconds: 0, nanoseconds: 0)
-        if route.description.hasEvents, attributes.mode & ModeBits.typeMask == ModeBits.directory,
+        if route.description.changesByItself, attributes.mode & ModeBits.typeMask == ModeBits.directory,
             attributes.modificationTime == never
         {
             let now = Clock.realtime()

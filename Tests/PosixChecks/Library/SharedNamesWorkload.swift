@@ -4,9 +4,6 @@ import Synchronization
 
 /// Several workers on the same few names. Some names are always there: they are replaced, exchanged and changed all the time, and
 /// every look at them succeeds and shows one whole file, the old or the new one. The others come and go.
-///
-/// A remote or user-space file system may lose the file between the look-up of its name and the call, twice in a row, before Linux gives up
-/// with ESTALE. That may happen hardly ever: in one of 5,000 calls at most.
 public final class SharedNamesWorkload: Workload {
     private let folder: String
     private let seed: UInt64
@@ -42,9 +39,6 @@ public final class SharedNamesWorkload: Workload {
             outcome.faults.append("worker \(worker), seed \(seed), round \(outcome.rounds): \(error)")
         }
         outcome.calls = names.calls
-        if names.stale > 1 + names.calls / 5000 {
-            outcome.faults.append("worker \(worker), seed \(seed): ESTALE \(names.stale) times in \(names.calls) calls")
-        }
         return outcome
     }
 }
@@ -58,8 +52,6 @@ private final class SharedNames {
     private let worker: Int
     private var random: RandomNumbers
     private(set) var calls = 0
-    /// Calls that had to be made again.
-    private(set) var stale = 0
 
     init(folder: String, worker: Int, random: RandomNumbers) {
         self.folder = folder
@@ -70,14 +62,9 @@ private final class SharedNames {
     /// Makes a call that must succeed, or fail as allowed. Whether it succeeded.
     @discardableResult
     private func call(_ what: String, allowing allowed: [Int32] = [], _ body: () -> Int) throws -> Int? {
-        var result = body()
-        var code = errno
+        let result = body()
+        let code = errno
         calls += 1
-        if result < 0, code == ESTALE {
-            stale += 1
-            result = body()
-            code = errno
-        }
         if result >= 0 { return result }
         if allowed.contains(code) { return nil }
         throw Broken(description: "\(what): errno \(code)")

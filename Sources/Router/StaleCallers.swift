@@ -1,0 +1,86 @@
+import Platform
+import Synchronization
+
+// Linux finds a file by its name and asks for it by its number then. If it is gone by that time (ESTALE), Linux looks the name up once
+// more, and gives up if that one is gone, too: not often enough where many replace the same names, or the server dies in between. So the
+// second look is made good: what it finds is kept open by the router until it was asked for.
+//
+//      application   open("name")
+//      kernel        OPEN node 7    -> ESTALE: was replaced    `StaleCallers.add`
+//                    LOOKUP "name"  -> node 9                  `SchemeRoute.keepOpen`; if that is gone, too, it is looked up again
+//                    OPEN node 9    -> is there, whoever removed it    `StaleCallers.remove`, `SchemeRoute.letGo`
+//
+// A file that is kept stands among the open files as any other: so it stays when the server or the router dies, and a server that repeats
+// changes comes to the same numbers. What nobody asks for after all is let go some seconds later (`SchemeRoute.closeKept`).
+
+/// A file that is kept open.
+public struct KeptFile: Sendable {
+    /// Where.
+    public let route: SchemeRoute
+    /// The router's own handle of it.
+    public let handle: UInt64
+}
+
+/// Who was told a moment ago that a node is gone, and looks its name up again.
+public final class StaleCallers: Sendable {
+    /// For how long, in nanoseconds: more than it takes to bring up a server that died.
+    private static let span: UInt64 = 1_000_000_000
+    /// So many are remembered at most.
+    private static let limit = 64
+
+    private struct Caller {
+        /// The thread's number.
+        let process: UInt32
+        let time: UInt64
+        var kept: [KeptFile] = []
+    }
+
+    private let callers = Locked<[Caller]>([])
+    private let count = Atomic<Int>(0)
+
+    /// Nobody.
+    public init() {}
+
+    /// A thread was told.
+    public func add(_ process: UInt32) {
+        let now = Clock.monotonicNanoseconds()
+        change { callers in
+            callers.removeAll { now &- $0.time > Self.span }
+            guard !callers.contains(where: { $0.process == process }) else { return }
+            if callers.count == Self.limit { callers.removeFirst() }
+            callers.append(Caller(process: process, time: now))
+        }
+    }
+
+    /// Whether a thread was told lately.
+    public func contains(_ process: UInt32) -> Bool {
+        guard count.load(ordering: .relaxed) > 0 else { return false }
+        return callers.withLock { $0.contains { $0.process == process } }
+    }
+
+    /// A file is kept for a thread.
+    public func keep(_ file: KeptFile, for process: UInt32) {
+        callers.withLock { callers in
+            guard let index = callers.firstIndex(where: { $0.process == process }) else { return }
+            callers[index].kept.append(file)
+        }
+    }
+
+    /// A thread has what it asked for: what was kept for it may go.
+    public func remove(_ process: UInt32) -> [KeptFile] {
+        guard count.load(ordering: .relaxed) > 0 else { return [] }
+        var kept: [KeptFile] = []
+        change { callers in
+            guard let index = callers.firstIndex(where: { $0.process == process }) else { return }
+            kept = callers.remove(at: index).kept
+        }
+        return kept
+    }
+
+    private func change(_ body: (inout [Caller]) -> Void) {
+        callers.withLock { callers in
+            body(&callers)
+            count.store(callers.count, ordering: .relaxed)
+        }
+    }
+}
