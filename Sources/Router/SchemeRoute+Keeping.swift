@@ -14,15 +14,15 @@ extension SchemeRoute {
 
     /// Keeps a node open.
     ///
-    /// - Returns: nil if it can't be kept.
+    /// - Returns: the router's own handle, nil if the node can't be kept.
     /// - Throws: ENOENT or ESTALE if it is gone.
-    public func keepOpen(_ node: UInt64) throws(Errno) -> KeptFile? {
+    public func keepOpen(_ node: UInt64) throws(Errno) -> UInt64? {
         let flags = Self.keptFlags
         guard let handle = try? reserveHandle(node: node, flags: flags) else { return nil }
         do throws(Errno) {
             let entry = SubmissionEntry(.open, node: node, handle: handle)
             try perform(Call(entry, RequestArguments(flags: flags))) { _ in }
-            return KeptFile(route: self, handle: handle)
+            return handle
         } catch {
             didNotOpen(handle)
             guard error == .noSuchFileOrDirectory || error == .staleNFSFileHandle else { return nil }

@@ -17,8 +17,17 @@ import Synchronization
 public struct KeptFile: Sendable {
     /// Where.
     public let route: SchemeRoute
+    /// The kernel's number of it.
+    public let node: UInt64
     /// The router's own handle of it.
     public let handle: UInt64
+
+    /// A file with a handle of `SchemeRoute.keepOpen`.
+    public init(route: SchemeRoute, node: UInt64, handle: UInt64) {
+        self.route = route
+        self.node = node
+        self.handle = handle
+    }
 }
 
 /// Who was told a moment ago that a node is gone, and looks its name up again.
@@ -46,16 +55,20 @@ public final class StaleCallers: Sendable {
         let now = Clock.monotonicNanoseconds()
         change { callers in
             callers.removeAll { now &- $0.time > Self.span }
-            guard !callers.contains(where: { $0.process == process }) else { return }
+            var caller = Caller(process: process, time: now)
+            if let index = callers.firstIndex(where: { $0.process == process }) {
+                caller.kept = callers.remove(at: index).kept
+            }
             if callers.count == Self.limit { callers.removeFirst() }
-            callers.append(Caller(process: process, time: now))
+            callers.append(caller)
         }
     }
 
     /// Whether a thread was told lately.
     public func contains(_ process: UInt32) -> Bool {
         guard count.load(ordering: .relaxed) > 0 else { return false }
-        return callers.withLock { $0.contains { $0.process == process } }
+        let now = Clock.monotonicNanoseconds()
+        return callers.withLock { $0.contains { $0.process == process && now &- $0.time <= Self.span } }
     }
 
     /// A file is kept for a thread.
@@ -66,12 +79,13 @@ public final class StaleCallers: Sendable {
         }
     }
 
-    /// A thread has what it asked for: what was kept for it may go.
-    public func remove(_ process: UInt32) -> [KeptFile] {
+    /// A thread has asked for a node: if that was kept for it, it has what it looked for, and all that was kept for it may go.
+    public func remove(_ process: UInt32, _ node: UInt64) -> [KeptFile] {
         guard count.load(ordering: .relaxed) > 0 else { return [] }
         var kept: [KeptFile] = []
         change { callers in
-            guard let index = callers.firstIndex(where: { $0.process == process }) else { return }
+            let index = callers.firstIndex { $0.process == process && $0.kept.contains { $0.node == node } }
+            guard let index else { return }
             kept = callers.remove(at: index).kept
         }
         return kept

@@ -19,9 +19,11 @@ extension RouterBackend {
             .open, request, number, handle: handle, RequestArguments(flags: flags),
             flags: clearsPrivileges ? .killPrivileges : [])
         do throws(Errno) {
-            return try lookingAgain(request, route) { () throws(Errno) in
+            let file = try lookingAgain(request, route) { () throws(Errno) in
                 try route.perform(call) { answer in opened(answer, handle, route) }
             }
+            endLook(request, node)
+            return file
         } catch {
             route.didNotOpen(handle)
             throw error

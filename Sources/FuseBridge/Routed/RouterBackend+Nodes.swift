@@ -78,8 +78,9 @@ extension RouterBackend {
             let isAbsentOrDirectory = found.node == 0 || found.mode & ModeBits.typeMask == ModeBits.directory
             if isAbsentOrDirectory || route.description.changesByItself { return found }
             do throws(Errno) {
-                let file = try route.keepOpen(route.numbers.server(found.node))
-                if let file { staleCallers.keep(file, for: request.process) }
+                if let handle = try route.keepOpen(route.numbers.server(found.node)) {
+                    staleCallers.keep(KeptFile(route: route, node: found.node, handle: handle), for: request.process)
+                }
                 return found
             } catch {
                 // Gone already.
@@ -137,15 +138,19 @@ extension RouterBackend {
         _ request: FuseRequest, _ route: SchemeRoute, _ body: () throws(Errno) -> Result
     ) throws(Errno) -> Result {
         do throws(Errno) {
-            let result = try body()
-            for file in staleCallers.remove(request.process) { file.route.letGo(file.handle) }
-            return result
+            return try body()
         } catch {
             let isGone = error == .noSuchFileOrDirectory || error == .staleNFSFileHandle
             guard isGone, !route.description.changesByItself else { throw error }
             staleCallers.add(request.process)
             throw .staleNFSFileHandle
         }
+    }
+
+    /// A caller has what it looked for: nothing is kept for it any more. Other calls than those that this is said by come on the way
+    /// there: for a symbolic link's target, or who may open the file.
+    func endLook(_ request: FuseRequest, _ node: UInt64) {
+        for file in staleCallers.remove(request.process, node) { file.route.letGo(file.handle) }
     }
 
     /// Changes attributes.
@@ -161,6 +166,7 @@ extension RouterBackend {
             .setattr, request, number, handle: handle ?? 0, flags: changes.killPrivileges ? .killPrivileges : [],
             payloadBytes: AttributeChangeSet.byteCount)
         if changes.size != nil { full.remove(node) }
+        defer { endLook(request, node) }
         do throws(Errno) {
             return try lookingAgain(request, route) { () throws(Errno) in
                 try route.perform(
