@@ -35,6 +35,13 @@ struct PipeWords: Equatable {
     var partialRequest: UInt64
     var partialChannel: UInt64
     var partialCount: UInt64
+
+    /// No call has written a part of its bytes any more.
+    mutating func endPartial() {
+        partialRequest = 0
+        partialChannel = 0
+        partialCount = 0
+    }
 }
 
 /// The pipes in the memory that outlives the process.

@@ -7,7 +7,7 @@ struct PipeProgram {
     static func main() {
         SchemeServer.main(afterStart: { _ in try StrictMode.enter() }, rehearse: { try StrictMode.rehearse() }) {
             start in
-            PipeScheme(try SchemeState(start, byteCount: PipeMemory.byteCount))
+            PipeScheme(try SchemeState(start, byteCount: PipeMemory.byteCount), start.host)
         }
     }
 }

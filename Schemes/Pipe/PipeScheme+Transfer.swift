@@ -48,7 +48,10 @@ extension PipeScheme {
             guard done > 0 else { throw .brokenPipe }
             return finish(end.pipe, words, done, node, &context)
         }
-        if words.partialChannel != 0, !isMine { throw .wouldBlock }
+        if !isMine {
+            if isPartialAwaited(words) { throw .wouldBlock }
+            words.endPartial()
+        }
         let room = PipeMemory.capacity - Int(clamping: words.tail - words.head)
         let rest = count - min(done, count)
         guard room > 0, count > Self.atomicBytes || room >= count else { throw .wouldBlock }
@@ -67,16 +70,19 @@ extension PipeScheme {
         throw .wouldBlock
     }
 
+    /// Whether a write that has written a part of its bytes will write the rest. Not if its caller was told that it failed, when the
+    /// server was away: nobody takes it back then.
+    private func isPartialAwaited(_ words: PipeWords) -> Bool {
+        guard words.partialChannel != 0, let channel = UInt32(exactly: words.partialChannel - 1) else { return false }
+        return !host.isAttached(channel) || host.isOutstanding(words.partialRequest, channel: channel)
+    }
+
     private func finish(
         _ pipe: Int, _ words: PipeWords, _ count: Int, _ node: UInt64, _ context: inout CallContext
     ) -> Int {
         var words = words
         let isPartial = words.partialRequest == context.requestID && words.partialChannel == UInt64(context.channel) + 1
-        if isPartial {
-            words.partialRequest = 0
-            words.partialChannel = 0
-            words.partialCount = 0
-        }
+        if isPartial { words.endPartial() }
         memory.apply(words, pipe, context, result: Int64(count))
         context.wake(node)
         return count
@@ -95,7 +101,7 @@ extension PipeScheme {
             if readers == 0 {
                 ready |= PollEvents.error
             } else if PipeMemory.capacity - Int(clamping: words.tail - words.head) >= Self.atomicBytes,
-                words.partialChannel == 0
+                !isPartialAwaited(words)
             {
                 ready |= PollEvents.output
             }
@@ -111,9 +117,7 @@ extension PipeScheme {
         var words = memory.words(pipe)
         guard words.partialRequest == requestID, words.partialChannel == UInt64(channel) + 1 else { return nil }
         let count = Int64(clamping: words.partialCount)
-        words.partialRequest = 0
-        words.partialChannel = 0
-        words.partialCount = 0
+        words.endPartial()
         // With an identity of its own: the cancelled call is answered by who cancels it.
         memory.apply(words, pipe, CallContext(), result: nil)
         return count

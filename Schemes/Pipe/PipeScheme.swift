@@ -46,10 +46,14 @@ final class PipeScheme: NodeScheme {
     /// Writes of at most this many bytes are never mixed with others (PIPE_BUF).
     static let atomicBytes = 4096
     let memory: PipeMemory
+    let host: SchemeHost
     /// The ends. Calls come one at a time; the lock is for the compiler's peace, and never contended.
     let ends = Locked(Ends())
 
-    init(_ state: SchemeState) { memory = PipeMemory(state.memory) }
+    init(_ state: SchemeState, _ host: SchemeHost) {
+        memory = PipeMemory(state.memory)
+        self.host = host
+    }
 
     // MARK: Numbers
 
@@ -271,11 +275,10 @@ final class PipeScheme: NodeScheme {
     /// What is in a pipe that nobody has open is lost, as fifo(7) has it. Not after a death: then everybody opens it again.
     private func emptyIfUnused(_ pipe: Int, _ context: CallContext) {
         var words = memory.words(pipe)
-        guard words.kind == .named, words.head != words.tail, !isHeld(pipe) else { return }
+        let isPristine = words.head == words.tail && words.partialChannel == 0
+        guard words.kind == .named, !isPristine, !isHeld(pipe) else { return }
         words.head = words.tail
-        words.partialRequest = 0
-        words.partialChannel = 0
-        words.partialCount = 0
+        words.endPartial()
         memory.apply(words, pipe, context, result: 0)
     }
 
@@ -298,5 +301,11 @@ final class PipeScheme: NodeScheme {
             return pipes
         }
         for pipe in gone { freeIfUnused(pipe, CallContext()) }
+        for pipe in 0..<PipeMemory.pipeCount {
+            var words = memory.words(pipe)
+            guard words.partialChannel == UInt64(channel) + 1 else { continue }
+            words.endPartial()
+            memory.apply(words, pipe, CallContext(), result: nil)
+        }
     }
 }

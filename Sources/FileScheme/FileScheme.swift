@@ -21,6 +21,8 @@ public final class FileScheme: NodeScheme {
     public var rootNode: UInt64 { UInt64(NodeID.root.rawValue) }
     /// The engine does its own locking.
     public var isSerial: Bool { false }
+    /// A directory's default ACL takes the umask's place.
+    public var appliesMask: Bool { true }
     /// The number of the last change that the image contained when it was opened.
     public let recoveredSequence: UInt64
 

@@ -52,8 +52,9 @@ extension Dispatcher {
         let request = taken.request
         let parent = request.entry.node
         let words = request.arguments
-        let mode = UInt32(truncatingIfNeeded: words.word0)
         let umask = UInt32(truncatingIfNeeded: words.word0 >> 32)
+        let wanted = UInt32(truncatingIfNeeded: words.word0)
+        let mode = scheme.appliesMask ? wanted : wanted & ~(umask & 0o777)
         let hasTwo = request.opcode == .rename || request.opcode == .symlink
         let names = try CallNames(taken.server, request, scratch, firstBytes: hasTwo ? words.word1 : nil)
         switch request.opcode {

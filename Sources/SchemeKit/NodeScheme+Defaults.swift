@@ -7,6 +7,7 @@ import SystemPackage
 extension NodeScheme {
     public var rootNode: UInt64 { 1 }
     public var isSerial: Bool { true }
+    public var appliesMask: Bool { false }
     public var recoveredSequence: UInt64 { 0 }
 
     public func lookup(_ parent: UInt64, _ name: RawSpan, _ context: inout CallContext) throws(Errno) -> NodeAttributes

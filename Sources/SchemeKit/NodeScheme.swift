@@ -17,6 +17,9 @@ public protocol NodeScheme: AnyObject, Sendable {
     var rootNode: UInt64 { get }
     /// Calls come one at a time. False if the scheme does its own locking: calls then come from several threads.
     var isSerial: Bool { get }
+    /// The scheme decides itself whether the umask counts, as a default ACL in the directory takes its place. Otherwise modes come with
+    /// the umask applied.
+    var appliesMask: Bool { get }
     /// The number of the last change that the durable state held when the scheme started; 0 without durable state.
     var recoveredSequence: UInt64 { get }
 
@@ -36,7 +39,7 @@ public protocol NodeScheme: AnyObject, Sendable {
     func symbolicLink(
         _ parent: UInt64, _ name: RawSpan, target: RawSpan, _ context: inout CallContext
     ) throws(Errno) -> NodeAttributes
-    /// Makes a node of the type in `mode`; the umask is for schemes with default ACLs, and already applied to `mode` otherwise.
+    /// Makes a node of the type in `mode`; the umask is for schemes with default ACLs (`appliesMask`), and already applied to `mode` otherwise.
     func makeNode(
         _ parent: UInt64, _ name: RawSpan, mode: UInt32, umask: UInt32, device: UInt32, _ context: inout CallContext
     ) throws(Errno) -> NodeAttributes

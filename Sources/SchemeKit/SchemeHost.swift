@@ -88,6 +88,9 @@ public final class SchemeHost: Sendable {
         channels.withLock { $0 }.first { $0.number == channel }?.isOutstanding(requestID) ?? false
     }
 
+    /// Whether a client's channel is there: after a death they come back one by one.
+    public func isAttached(_ channel: UInt32) -> Bool { channels.withLock { $0 }.contains { $0.number == channel } }
+
     func set(_ dispatcher: Dispatcher) { self.dispatcher.withLock { $0 = dispatcher } }
 
     func add(_ channel: ChannelServer) { channels.withLock { $0.append(channel) } }

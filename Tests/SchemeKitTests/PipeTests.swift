@@ -98,6 +98,21 @@ import Testing
         #expect(try pipes.read(node, 1, 65536).get().count == 65536)
     }
 
+    /// A write that has a part of its bytes in the pipe when its server dies, and is ended while there is none, keeps nobody else out.
+    @Test func aWriteThatIsEndedMakesWay() throws {
+        let pipes = try PipeSystem()
+        defer { pipes.end() }
+        let node = try pipes.create("ended", handle: 1, flags: OpenFlags.readWrite)
+        let partial = try pipes.beginWrite(node, 1, [UInt8](repeating: 1, count: 100_000))
+        #expect(try !pipes.isDone(partial))
+        try pipes.killAndGiveUp(partial)
+        #expect(try pipes.result(partial) == -Int64(EIO))
+        #expect(try pipes.read(node, 1, 65536).get().count == 65536)
+        #expect(try pipes.poll(node, 1) == PollEvents.output)
+        #expect(try pipes.write(node, 1, Array("more".utf8)) == 4)
+        #expect(try pipes.read(node, 1, 100) == .success(Array("more".utf8)))
+    }
+
     @Test func writingWithoutReaderFails() throws {
         let pipes = try PipeSystem()
         defer { pipes.end() }
@@ -216,6 +231,14 @@ final class PipeSystem {
 
     func kill(afterNanoseconds: UInt64) throws {
         SystemCall.sleep(nanoseconds: afterNanoseconds)
+        try client?.recover()
+    }
+
+    /// Kills the server and ends a call that it had, as with one that servers die of.
+    func killAndGiveUp(_ tag: UInt32) throws {
+        client?.peer.kill()
+        channel.holdBack()
+        if let record = done.tags[tag].flatMap({ channel.record(tag: $0) }) { channel.failLocally(record, errno: EIO) }
         try client?.recover()
     }
 
