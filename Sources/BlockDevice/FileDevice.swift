@@ -155,6 +155,7 @@ public final class FileDevice: BlockDevice {
     public func write(at offset: UInt64, _ buffers: [BufferSlice]) throws(BlockDeviceError) {
         try checkWritable()
         let length = try checkedLength(at: offset, buffers)
+        try checkFile(.write)
         do {
             try SystemCall.writeAll(descriptor.rawValue, at: offset, buffers)
         } catch {
@@ -162,8 +163,23 @@ public final class FileDevice: BlockDevice {
         }
     }
 
+    /// Throws EIO if somebody has made the file shorter than it was when it was opened: what lay behind its end is gone, and to write
+    /// there would only hide that.
+    private func checkFile(_ operation: BlockDeviceError.Operation) throws(BlockDeviceError) {
+        guard !isBlockSpecial else { return }
+        let now: UInt64
+        do {
+            now = UInt64(clamping: try SystemCall.status(descriptor.rawValue).st_size)
+        } catch {
+            throw .io(error, offset: 0, length: 0, operation: operation)
+        }
+        guard now < byteCount else { return }
+        throw .io(.ioError, offset: now, length: Int(clamping: byteCount - now), operation: operation)
+    }
+
     /// fdatasync(2).
     public func flush() throws(BlockDeviceError) {
+        if isWritable { try checkFile(.flush) }
         do {
             try SystemCall.synchronizeData(descriptor.rawValue)
         } catch {

@@ -104,4 +104,22 @@ import Testing
         #expect(try device.readBytes(at: 0, count: 4) == [1, 2, 3, 0])
         #expect(!device.isBlockSpecial)
     }
+
+    /// What lay behind the new end is gone: neither a write nor a flush pretends that all is well.
+    @Test func aFileThatSomebodyCutOffFails() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.file("image")
+        let device = try FileDevice(creating: path, byteCount: 65536)
+        let buffer = AlignedBuffer(byteCount: 4096)
+        try device.write(at: 61440, [BufferSlice(buffer, 0..<4096)])
+        try device.flush()
+        #expect(unsafe truncate(path, 8192) == 0)
+        #expect(throws: BlockDeviceError.self) { try device.write(at: 61440, [BufferSlice(buffer, 0..<4096)]) }
+        #expect(throws: BlockDeviceError.self) { try device.flush() }
+        #expect(try FileDevice(path: path, writable: false, locking: .none).byteCount == 8192)
+        // Made longer on purpose, by us.
+        try device.resize(to: 131_072)
+        try device.write(at: 126_976, [BufferSlice(buffer, 0..<4096)])
+        try device.flush()
+    }
 }
