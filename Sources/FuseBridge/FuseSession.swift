@@ -24,8 +24,8 @@ public final class FuseSession: @unchecked Sendable {
     public struct Options: Sendable {
         /// The kernel collects writes. Right only if nobody but this mount changes the files.
         public var usesWriteBackCache = true
-        /// Threads that may be busy with requests at once.
-        public var maximumThreadCount = 256
+        /// Threads that may be busy with requests, or wait with them, at once.
+        public var maximumThreadCount = 4096
         /// Lock the process's memory: without that a kill at a bad moment can cost an application an EIO.
         public var locksMemory = true
 
@@ -117,9 +117,10 @@ public final class FuseSession: @unchecked Sendable {
     /// Makes what the first session of this process needs and what takes time, for a process that was started ahead of time.
     public static func prepare() { ReceiveMemory.prepare() }
 
-    /// Called on a thread that is inside an operation, before it waits for long: another thread reads requests meanwhile.
-    public static func willBlock() {
-        unsafe FuseWorker.current?.passOnReading()
+    /// Called on a thread that is inside an operation, before it waits for long: another thread reads requests meanwhile. False: nobody
+    /// would, as there are too many threads.
+    public static func willBlock() -> Bool {
+        unsafe FuseWorker.current?.passOnReading() ?? true
     }
 
     /// Reads the next request (read(2)): looks for it for a while, then sleeps until there is one. -1 and `errno` as read(2).

@@ -8,7 +8,10 @@ import SystemPackage
 //   hand-over: with one client a request's whole chain stays on one thread and wakes nobody.
 // - A thread that is going to wait for long passes the reading on, to the thread that became idle last (its caches are warm),
 //   or to a new one.
-// - A thread that passed the reading on and is done takes it back if nobody has it, and else becomes idle.
+// - A thread that passed the reading on and is done takes it back if nobody has it, and else becomes idle, or ends if many are.
+// - A thread that waits holds a stack and the few bytes of its request, not what requests are read into: thousands may wait.
+// - When so many wait that there can't be another thread, who reads doesn't wait: a request that might wait for ever ends (EAGAIN), so
+//   that what others ask, and who wants to wait no longer, is heard.
 
 /// The threads that serve a session.
 final class FuseWorkers: Sendable {
@@ -22,6 +25,10 @@ final class FuseWorkers: Sendable {
     let state = Locked(State())
     let ended = ConditionVariable()
     let maximumCount: Int
+    /// So many threads without work are kept.
+    private static let idleLimit = 64
+    /// For the operations of a backend, with room to spare, in bytes.
+    private static let stackByteCount = 256 << 10
 
     init(maximumCount: Int) {
         self.maximumCount = max(1, maximumCount)
@@ -63,7 +70,7 @@ final class FuseWorkers: Sendable {
             let worker = FuseWorker(session)
             worker.isReading = true
             do {
-                try spawnThread(name: "fuse", stackSize: 512 << 10) { worker.serve() }
+                try spawnThread(name: "fuse", stackSize: Self.stackByteCount) { worker.serve() }
                 return true
             } catch {
                 state.withLock { state in state.count -= 1 }
@@ -75,7 +82,7 @@ final class FuseWorkers: Sendable {
     /// Nobody but the thread that reads has anything to do.
     var readerIsAlone: Bool { state.withLock { $0.count - $0.idle.count <= 1 } }
 
-    /// Waits until this thread is to read. False: the session has ended.
+    /// Waits until this thread is to read. False: it isn't needed, as the session has ended or many are idle.
     ///
     /// - Parameter orIdle: called before it waits.
     func becomeReader(_ worker: FuseWorker, orIdle prepare: () -> Void) -> Bool {
@@ -97,6 +104,7 @@ final class FuseWorkers: Sendable {
                 worker.isReading = true
                 return true
             }
+            if state.idle.count >= Self.idleLimit { return false }
             state.idle.append(worker)
             isListed = true
             return nil
@@ -135,15 +143,25 @@ final class FuseWorker: @unchecked Sendable {
     var lent: FuseReceiveBuffer?
     /// Where listings are encoded; grows to the largest that was asked for.
     private(set) var listing = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    /// The receive buffer, if it is our own.
     private var own = unsafe UnsafeMutableRawPointer(bitPattern: 0)
+    /// The request at hand, if it is small.
+    private let small: UnsafeMutableRawPointer
+    /// The request at hand lies where it was read.
+    private var isInPlace = false
+
+    /// Requests up to this size leave what they were read into: all but large writes and attributes.
+    private static let smallByteCount = 8 << 10
 
     init(_ session: FuseSession) {
         self.session = session
+        unsafe small = .allocate(byteCount: Self.smallByteCount, alignment: 16)
     }
 
     deinit {
         unsafe listing.deallocate()
-        unsafe own?.deallocate()
+        unsafe small.deallocate()
+        if let own = unsafe own { unsafe ReceiveMemory.give(own) }
     }
 
     /// The worker whose thread this is.
@@ -180,12 +198,14 @@ final class FuseWorker: @unchecked Sendable {
         }
     }
 
-    /// Another thread reads while this one waits.
-    func passOnReading() {
-        guard isReading else { return }
+    /// Another thread reads while this one waits. False: there can't be another one.
+    func passOnReading() -> Bool {
+        guard isReading else { return true }
         session.backend.willIdle()
+        if !isInPlace { returnBuffer() }
         isReading = false
-        if !session.workers.passOn(session) { isReading = true }
+        isReading = !session.workers.passOn(session)
+        return !isReading
     }
 
     /// Memory for a listing of so many bytes.
@@ -205,6 +225,7 @@ final class FuseWorker: @unchecked Sendable {
         let result = unsafe fuse_session_receive_buf(session.session, &buffer)
         if result > 0 {
             let arrival = Clock.monotonicNanoseconds()
+            unsafe buffer.mem = takeOut(buffer.mem, byteCount: Int(result))
             unsafe raw = UnsafeRawBufferPointer(start: buffer.mem, count: Int(result))
             if !handleDirectly() { unsafe fuse_session_process_buf(session.session, &buffer) }
             unsafe raw = UnsafeRawBufferPointer(start: nil, count: 0)
@@ -215,8 +236,20 @@ final class FuseWorker: @unchecked Sendable {
         return result > 0 || result == -EINTR || result == -EAGAIN
     }
 
-    /// A thread that doesn't read keeps none of the backend's memory.
+    /// Copies a small request out of what it was read into. Where it lies then.
+    private func takeOut(_ bytes: UnsafeMutableRawPointer, byteCount: Int) -> UnsafeMutableRawPointer {
+        isInPlace = byteCount > Self.smallByteCount
+        if isInPlace { return unsafe bytes }
+        unsafe small.copyMemory(from: bytes, byteCount: byteCount)
+        return unsafe small
+    }
+
+    /// The backend's memory that the request at hand lies in; nil if it lies elsewhere.
+    func takeBufferInUse() -> FuseReceiveBuffer? { isInPlace ? unsafe lent.take() : nil }
+
+    /// A thread that doesn't read keeps no receive buffer.
     private func returnBuffer() {
+        if let own = unsafe own.take() { unsafe ReceiveMemory.give(own) }
         guard let buffer = unsafe lent.take() else { return }
         unsafe session.backend.giveReceiveBuffer(buffer)
     }

@@ -2,6 +2,7 @@
 // request fails with EIO for the application. So every page that a read or a reply is going to touch is touched before, in every
 // process: also shared memory that is resident for others. Locking (mlockall) keeps it so where the limits allow.
 
+import Platform
 import Synchronization
 
 /// Memory that the kernel must find mapped.
@@ -36,6 +37,9 @@ enum Residence {
 enum ReceiveMemory {
     /// One that was made ahead of time; 0: none.
     private static let prepared = Atomic<UInt>(0)
+    /// Those that nobody reads into at the moment, by address.
+    private static let spare = Locked<[UInt]>([])
+    private static let spareLimit = 4
 
     /// Makes a buffer that is taken later.
     static func prepare() {
@@ -44,14 +48,27 @@ enum ReceiveMemory {
         unsafe UnsafeMutableRawPointer(bitPattern: old)?.deallocate()
     }
 
-    /// A buffer; the caller deallocates it.
+    /// A buffer; the caller gives it back.
     @unsafe
     static func take(isResident: Bool) -> UnsafeMutableRawPointer {
+        let address = spare.withLock { $0.popLast() ?? 0 }
+        if let ready = unsafe UnsafeMutableRawPointer(bitPattern: address) { return unsafe ready }
         if isResident, let ready = unsafe UnsafeMutableRawPointer(bitPattern: prepared.exchange(0, ordering: .relaxed))
         {
             return unsafe ready
         }
         return unsafe make(isResident: isResident)
+    }
+
+    /// Gives a buffer back.
+    @unsafe
+    static func give(_ buffer: UnsafeMutableRawPointer) {
+        let isKept = spare.withLock { spare in
+            guard spare.count < spareLimit else { return false }
+            spare.append(UInt(bitPattern: buffer))
+            return true
+        }
+        if !isKept { unsafe buffer.deallocate() }
     }
 
     @unsafe

@@ -75,7 +75,7 @@ extension SchemeRoute {
         if call.isResent, orphans.count > 0,
             let found = exchange.adopt(waiter, { orphans.take(call.unique) })
         {
-            return try attach(found.tag, isComplete: found.isComplete, waiter, take)
+            return try attach(call, found.tag, isComplete: found.isComplete, waiter, take)
         }
         var slot = try reserve(call)
         let count: Int
@@ -123,19 +123,26 @@ extension SchemeRoute {
     ) throws(Errno) -> Result {
         var entry = call.entry
         entry.length = UInt32(call.replyBytes)
-        let mayBlock = description.hasEvents && (Opcode(rawValue: entry.opcode)?.properties.mayBlock ?? false)
-        if mayBlock { blocking.withLock { [slot] in $0[call.unique] = slot } }
-        defer { if mayBlock { blocking.withLock { _ = $0.removeValue(forKey: call.unique) } } }
+        let mayBlock = mayBlock(entry)
+        if mayBlock { noteBlocking(call, RequestIdentity(tag: slot.tag, generation: slot.generation)) }
+        defer { if mayBlock { noteBlocking(call, nil) } }
         let ticket = noteSubmission(entry, call.arguments)
         exchange.expect(slot.tag, waiter)
         client.submit(slot, entry, call.arguments, payload: payload, cookie: call.unique)
         // The supervisor gave up between the look at the scheme and now: nobody else will end this request.
         if availability.load(ordering: .sequentiallyConsistent) == .offline { failHeld() }
-        let completion = exchange.wait(waiter)
-        if let errno = completion.errno {
-            noteFailure(ticket, Errno(rawValue: errno))
+        var isGivenUp = false
+        let completion = exchange.wait(waiter) { [slot] in
+            guard mayBlock else { return }
+            isGivenUp = true
+            self.client.cancel(tag: slot.tag, generation: slot.generation)
+        }
+        if let code = completion.errno {
+            let errno = Errno(rawValue: code)
+            noteFailure(ticket, errno)
             keepUntilReplied(completion.tag, completion.opcode, waiter)
-            throw Errno(rawValue: errno)
+            // Nobody sent the caller a signal: there is no thread to wait with its request.
+            throw isGivenUp && errno == .interrupted ? .resourceTemporarilyUnavailable : errno
         }
         let client = client
         let answer = Answer(
@@ -147,12 +154,28 @@ extension SchemeRoute {
         return try take(answer)
     }
 
+    /// Whether the caller may wait as long as he likes, and gives up when he gets a signal.
+    private func mayBlock(_ entry: SubmissionEntry) -> Bool {
+        description.hasEvents && (Opcode(rawValue: entry.opcode)?.properties.mayBlock ?? false)
+    }
+
+    private func noteBlocking(_ call: Call, _ identity: RequestIdentity?) {
+        blocking.withLock { $0[call.unique] = identity }
+    }
+
     /// Waits for the answer to a request of a dead router, or takes it if it is there.
     private func attach<Result>(
-        _ tag: UInt32, isComplete: Bool, _ waiter: Waiter, _ take: (borrowing Answer) throws(Errno) -> Result
+        _ call: Call, _ tag: UInt32, isComplete: Bool, _ waiter: Waiter,
+        _ take: (borrowing Answer) throws(Errno) -> Result
     ) throws(Errno) -> Result {
-        if !isComplete { _ = exchange.wait(waiter) }
         let client = client
+        if !isComplete {
+            if let found = client.record(tag: tag), mayBlock(found.entry) {
+                noteBlocking(call, RequestIdentity(tag: tag, generation: found.entry.generation))
+            }
+            _ = exchange.wait(waiter)
+            noteBlocking(call, nil)
+        }
         guard let record = client.record(tag: tag), let opcode = record.opcode else { throw .ioError }
         defer { keepUntilReplied(tag, opcode, waiter) }
         if record.result < 0 { throw Errno(rawValue: Int32(truncatingIfNeeded: -record.result)) }
@@ -207,7 +230,7 @@ extension SchemeRoute {
         guard availability.load(ordering: .relaxed) == .available else { return }
         guard let slot = client.reserve(important: true) else {
             // All records are in use: one will be completed soon.
-            exchange.willBlock()
+            _ = exchange.willBlock()
             pauseThread(nanoseconds: 200_000)
             return
         }

@@ -35,15 +35,15 @@ final class Exchange: Sendable {
     let leaderGone = ConditionVariable()
     /// Events are taken by this, on whatever thread.
     let onEvent: @Sendable (EventEntry) -> Void
-    /// Called before a thread waits for long.
-    let willBlock: @Sendable () -> Void
+    /// Called before a thread waits for long. False: it must not wait for ever.
+    let willBlock: @Sendable () -> Bool
     /// Told of every completion before anybody else is.
     let onCompletion: @Sendable (Completion) -> Void
     /// Told of a completion that nobody waits for; true if its record is to be kept. Called with the lock held.
     let isAwaited: @Sendable (Completion) -> Bool
 
     init(
-        _ client: ChannelClient, willBlock: @escaping @Sendable () -> Void,
+        _ client: ChannelClient, willBlock: @escaping @Sendable () -> Bool,
         onEvent: @escaping @Sendable (EventEntry) -> Void, onCompletion: @escaping @Sendable (Completion) -> Void,
         isAwaited: @escaping @Sendable (Completion) -> Bool
     ) {
@@ -94,7 +94,9 @@ final class Exchange: Sendable {
     }
 
     /// Waits for what `expect` announced.
-    func wait(_ waiter: Waiter) -> Completion {
+    ///
+    /// - Parameter mustNotWait: called if the answer takes long and the thread is one that must not wait for ever: to have it come soon.
+    func wait(_ waiter: Waiter, mustNotWait: () -> Void = {}) -> Completion {
         var isPatient = true
         while true {
             switch role(waiter) {
@@ -107,12 +109,12 @@ final class Exchange: Sendable {
                 if let completion = leave(waiter) { return completion }
                 if count == 0, isPatient {
                     isPatient = false
-                    willBlock()
+                    if !willBlock() { mustNotWait() }
                 }
             case .follower:
                 if isPatient {
                     isPatient = false
-                    willBlock()
+                    if !willBlock() { mustNotWait() }
                 }
                 follow(waiter)
             }

@@ -7,6 +7,7 @@ import SchemeTransport
 final class Orphans: Sendable {
     private struct Record {
         let tag: UInt32
+        let generation: UInt32
         /// Its completion was taken.
         var isComplete: Bool
     }
@@ -17,20 +18,23 @@ final class Orphans: Sendable {
     }
 
     /// How long the kernel may take to hand everything out again, in nanoseconds.
-    private static let patience: UInt64 = 10_000_000_000
+    static let patience: UInt64 = 10_000_000_000
 
     private let client: ChannelClient
     private let state: Locked<State>
 
-    init(_ client: ChannelClient, isAdopted: Bool, _ faults: RouterFaults) {
+    init(
+        _ client: ChannelClient, isAdopted: Bool, _ faults: RouterFaults, patience: UInt64 = Orphans.patience
+    ) {
         self.client = client
         var found = State()
         if isAdopted {
-            found.until = Clock.monotonicNanoseconds() &+ Self.patience
+            found.until = Clock.monotonicNanoseconds() &+ patience
             client.records { record in
                 guard record.state == .submitted || record.state == .completed else { return }
                 if record.cookie != 0, !faults.contains(.noReplyCache) {
-                    found.records[record.cookie] = Record(tag: record.tag, isComplete: record.state == .completed)
+                    found.records[record.cookie] = Record(
+                        tag: record.tag, generation: record.entry.generation, isComplete: record.state == .completed)
                 } else if record.state == .completed {
                     client.release(tag: record.tag)
                 }
@@ -60,15 +64,22 @@ final class Orphans: Sendable {
         state.withLock { state in state.records[unique] != nil }
     }
 
-    /// Frees what the kernel hasn't asked for again: its caller is gone.
+    /// Frees what the kernel hasn't asked for again: its caller is gone. What still waits with the server is ended, before it takes what
+    /// is meant for others.
     func expire() {
-        let expired = state.withLock { state -> [UInt32] in
+        let expired = state.withLock { state -> [Record] in
             guard !state.records.isEmpty, Clock.monotonicNanoseconds() > state.until else { return [] }
-            let done = state.records.filter { $0.value.isComplete }
-            for unique in done.keys { state.records.removeValue(forKey: unique) }
-            return done.values.map(\.tag)
+            defer { state.records = [:] }
+            return Array(state.records.values)
         }
-        for tag in expired { client.release(tag: tag) }
+        for record in expired {
+            if record.isComplete {
+                client.release(tag: record.tag)
+            } else {
+                // Its completion is nobody's then, and frees the record.
+                client.cancel(tag: record.tag, generation: record.generation)
+            }
+        }
     }
 
     /// How many there are.

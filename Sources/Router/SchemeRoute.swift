@@ -39,6 +39,12 @@ public struct RouterFaults: OptionSet, Sendable {
     public static let noReplyCache = RouterFaults(rawValue: 2)
 }
 
+/// By which a server knows a request.
+struct RequestIdentity {
+    let tag: UInt32
+    let generation: UInt32
+}
+
 /// Whether a commit was asked for that nobody waits for.
 final class CommitGate: Sendable {
     let isPending = Atomic<Bool>(false)
@@ -85,7 +91,7 @@ public final class SchemeRoute: Sendable {
     public let timeline = RecoveryLog()
     private let hearing = Hearing()
     /// Requests that may wait for long, by unique number: what an interrupt looks for.
-    let blocking = Locked<[UInt64: RequestSlot]>([:])
+    let blocking = Locked<[UInt64: RequestIdentity]>([:])
     /// When the files that are kept open were seen first, by handle.
     let keptSince = Locked<[UInt64: UInt64]>([:])
 
@@ -94,12 +100,12 @@ public final class SchemeRoute: Sendable {
     /// - Parameters:
     ///   - isAdopted: the channel was a dead router's: its requests are looked for.
     ///   - trace: gets the requests that are completed, while somebody traces.
-    ///   - willBlock: called on a thread before it waits for long.
+    ///   - willBlock: called on a thread before it waits for long. False: it must not wait for ever.
     ///   - onEvent: gets the server's events.
     public init(
         index: Int, _ description: SchemeDescription, _ client: ChannelClient, isAdopted: Bool,
         faults: RouterFaults = [], trace: TraceRing? = nil, points: CrashPoints? = nil,
-        willBlock: @escaping @Sendable () -> Void,
+        willBlock: @escaping @Sendable () -> Bool,
         onEvent: @escaping @Sendable (EventEntry) -> Void
     ) {
         self.index = index
@@ -219,8 +225,8 @@ public final class SchemeRoute: Sendable {
 
     /// Asks the server to end a request early, if it is one that may wait for long.
     public func interrupt(_ unique: UInt64) -> Bool {
-        guard let slot = blocking.withLock({ $0[unique] }) else { return false }
-        client.cancel(tag: slot.tag, generation: slot.generation)
+        guard let found = blocking.withLock({ $0[unique] }) else { return false }
+        client.cancel(tag: found.tag, generation: found.generation)
         return true
     }
 

@@ -52,10 +52,11 @@ extension Manifest {
     public static var router: Manifest {
         var manifest = Manifest(name: "router", systemCalls: [.base, .channels, .fuse])
         manifest.limits.addressSpaceBytes = 64 << 30
-        manifest.limits.memoryBytes = 1 << 30
+        // Stacks count as if they were used.
+        manifest.limits.memoryBytes = 2 << 30
         manifest.limits.descriptors = 1024
         // A thread for each request that waits, and three for each scheme.
-        manifest.limits.threads = 512
+        manifest.limits.threads = 4608
         return manifest
     }
 

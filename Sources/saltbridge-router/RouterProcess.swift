@@ -142,8 +142,8 @@ final class RouterProcess {
 
     /// Makes a channel to a scheme.
     private func connect(_ name: String) throws {
-        // Of a network many calls wait at once, each with room for its answer.
-        let geometry: ChannelGeometry = isFileSystem(name) || name == "network" ? .standard : .small
+        // Of a network, and of pipes, many calls wait at once, each with room for its answer.
+        let geometry: ChannelGeometry = isFileSystem(name) || name == "network" || name == "pipe" ? .standard : .small
         let client = try ChannelClient(geometry, name: name)
         let id = socket.newID()
         try socket.send(

@@ -17,7 +17,7 @@ import Testing
 
     private func makeRoute(_ client: ChannelClient, isAdopted: Bool = false) -> SchemeRoute {
         SchemeRoute(
-            index: 0, SchemeDescription(name: "file", channel: 1), client, isAdopted: isAdopted, willBlock: {},
+            index: 0, SchemeDescription(name: "file", channel: 1), client, isAdopted: isAdopted, willBlock: { true },
             onEvent: { _ in })
     }
 

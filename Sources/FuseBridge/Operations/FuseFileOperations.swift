@@ -37,6 +37,26 @@ func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
     }
 }
 
+// A read of a stream that waits mustn't keep a write waiting for the file's position: it has none. libfuse can't say so, hence replies as
+// linux/fuse.h has them.
+
+/// The reply to CREATE.
+private struct CreatedStream {
+    var entry: fuse_entry_out
+    var file: fuse_open_out
+}
+
+extension FuseOpenedFile {
+    /// The reply to OPEN.
+    fileprivate var reply: fuse_open_out { fuse_open_out(fh: handle, open_flags: openFlags, padding: 0) }
+}
+
+@unsafe
+private func replyBytes(_ bytes: UnsafeRawBufferPointer, _ request: fuse_req_t?) {
+    let start = unsafe bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
+    _ = unsafe fuse_reply_buf(request, start, bytes.count)
+}
+
 @unsafe
 private func addOpening(_ operations: inout fuse_lowlevel_ops) {
     unsafe operations.create = { request, parent, name, mode, file in
@@ -46,6 +66,11 @@ private func addOpening(_ operations: inout fuse_lowlevel_ops) {
             let (attributes, opened) = try backend.create(
                 details, parent: UInt64(parent), name: name, mode: mode,
                 flags: UInt32(bitPattern: unsafe file.pointee.flags))
+            if opened.flags.contains(.stream), unsafe file.pointee.flags & O_ACCMODE == O_RDWR {
+                var reply = CreatedStream(entry: attributes.entry, file: opened.reply)
+                unsafe withUnsafeBytes(of: &reply) { unsafe replyBytes($0, request) }
+                return
+            }
             var entry = attributes.parameter
             unsafe opened.fill(file)
             _ = unsafe fuse_reply_create(request, &entry, file)
@@ -59,12 +84,8 @@ private func addOpening(_ operations: inout fuse_lowlevel_ops) {
                 details, node: UInt64(node), flags: UInt32(bitPattern: unsafe file.pointee.flags),
                 clearsPrivileges: flags & UInt32(FUSE_OPEN_KILL_SUIDGID) != 0)
             if opened.flags.contains(.stream), unsafe file.pointee.flags & O_ACCMODE == O_RDWR {
-                // A read that waits mustn't keep a write waiting for the file's position: it has none. libfuse can't say so.
-                var reply = fuse_open_out(fh: opened.handle, open_flags: opened.openFlags, padding: 0)
-                unsafe withUnsafeBytes(of: &reply) { bytes in
-                    let start = unsafe bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
-                    _ = unsafe fuse_reply_buf(request, start, bytes.count)
-                }
+                var reply = opened.reply
+                unsafe withUnsafeBytes(of: &reply) { unsafe replyBytes($0, request) }
                 return
             }
             unsafe opened.fill(file)
@@ -99,9 +120,12 @@ private func addTransfers(_ operations: inout fuse_lowlevel_ops) {
         unsafe FuseWorker.perform(request) { worker, backend, details throws(Errno) in
             guard let file = unsafe file?.pointee, offset >= 0 else { throw .invalidArgument }
             let flags = worker.argument(fuse_write_in.self)?.write_flags ?? 0
+            // Not the worker's while the call waits: another thread may read meanwhile.
+            var buffer = unsafe worker.takeBufferInUse()
+            defer { if let buffer = unsafe buffer { unsafe worker.lent = buffer } }
             let count = unsafe try backend.write(
                 details, node: UInt64(node), handle: file.fh, at: UInt64(offset),
-                unsafe UnsafeRawBufferPointer(start: bytes, count: byteCount), in: &worker.lent,
+                unsafe UnsafeRawBufferPointer(start: bytes, count: byteCount), in: &buffer,
                 flags: UInt32(bitPattern: file.flags), isCacheWrite: file.writepage != 0,
                 clearsPrivileges: flags & UInt32(FUSE_WRITE_KILL_SUIDGID) != 0)
             _ = unsafe fuse_reply_write(request, count)
