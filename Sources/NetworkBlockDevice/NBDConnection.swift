@@ -116,7 +116,9 @@ final class NBDConnection: @unchecked Sendable {
 
     /// What the library says about the last call of this thread.
     private static func failure(_ handle: OpaquePointer?, negotiating: Bool = false) -> NBDFailure {
-        let text = unsafe nbd_get_error().map { unsafe String(cString: $0) } ?? "the library doesn't say why"
+        let text =
+            unsafe nbd_get_error().map { String(printable: unsafe String(cString: $0).utf8) }
+            ?? "the library doesn't say why"
         let code = Errno(rawValue: nbd_get_errno())
         if negotiating {
             // The server's own words come with an errno; a connection that ends is reset, or just ends.
@@ -173,12 +175,12 @@ final class NBDConnection: @unchecked Sendable {
                 if Clock.monotonicNanoseconds() >= deadline {
                     throw .disconnected("no answer for \(answerLimit / 1_000_000_000) seconds")
                 }
-                // What it says of a connection that ends is said again by the command.
-                if unsafe nbd_poll(handle, Self.milliseconds(until: deadline)) < 0,
-                    unsafe nbd_aio_command_completed(handle, cookie) == 0
-                {
-                    throw unsafe Self.failure(nil)
-                }
+                guard unsafe nbd_poll(handle, Self.milliseconds(until: deadline)) < 0 else { continue }
+                // It says why the connection ended, a reply that makes no sense for instance. The command says only that it wasn't
+                // answered, if it wasn't just before; and it says so once.
+                let cause = unsafe Self.failure(nil)
+                if unsafe nbd_aio_command_completed(handle, cookie) > 0 { return }
+                throw cause
             }
         } catch {
             if case .disconnected = error {

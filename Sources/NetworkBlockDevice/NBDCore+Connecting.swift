@@ -127,21 +127,18 @@ extension NBDCore {
     func bringUp(_ first: NBDConnection, isBeginning: Bool = false) throws(NBDFailure) {
         var connections = [first]
         do throws(NBDFailure) {
-            let known = state.withLock { $0.export }
-            let export = first.export
-            guard export.byteCount == known.byteCount, export.minimumBlock <= known.minimumBlock,
-                export.abilities.contains(.readOnly) == known.abilities.contains(.readOnly)
-            else {
-                throw .negotiation(
-                    "the server exports another disk now, of \(export.byteCount) bytes, not \(known.byteCount)"
-                        + (export.abilities.contains(.readOnly) ? ", read-only" : ""))
+            let export: NBDExport
+            do throws(BlockDeviceError) {
+                export = try first.export.standingIn(for: opened, isWritten: isWritable)
+            } catch {
+                throw .negotiation("\(error)")
             }
             if export.abilities.contains(.multipleConnections) {
                 while connections.count < options.connections {
                     // Fewer will do.
                     guard let another = try? connect() else { break }
                     connections.append(another)
-                    guard another.export == export else {
+                    guard another.export == first.export else {
                         throw .negotiation("the server doesn't export the same on each connection")
                     }
                 }

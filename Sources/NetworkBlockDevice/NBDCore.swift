@@ -21,6 +21,7 @@ final class NBDCore: Sendable {
 
     struct State {
         var phase: Phase
+        /// What the server can do now, in the sizes of `opened`.
         var export: NBDExport
         /// Counts connections made anew; those of an earlier number are worth nothing.
         var generation: UInt64 = 0
@@ -60,6 +61,11 @@ final class NBDCore: Sendable {
     let name: String
     let options: NBDOptions
     let dialer: any NBDDialer
+    /// What the disk was opened with, here or by a predecessor: all requests keep to its blocks, whatever a later server would take.
+    let opened: NBDExport
+
+    /// Whether anything is written.
+    var isWritable: Bool { options.isWritable && !opened.abilities.contains(.readOnly) }
 
     init(
         _ dialer: any NBDDialer, export name: String, _ notes: UnflushedWrites, _ options: NBDOptions,
@@ -72,11 +78,13 @@ final class NBDCore: Sendable {
         guard notes.isSound else { throw .unusable("the notes of what was written are damaged") }
         let now = Clock.monotonicNanoseconds()
         if let known = notes.export {
+            opened = known
             // The predecessor's callers wait already: the process is up at once, the connections come.
             state = Locked(
                 State(phase: .down(since: now), export: known, inherited: inherited, endpoint: notes.endpoint))
         } else {
             let (first, endpoint) = try Self.connectFirst(dialer, name, options)
+            opened = first.export
             state = Locked(
                 State(
                     phase: .down(since: now), export: first.export, inherited: inherited, endpoint: endpoint,

@@ -48,15 +48,14 @@ public final class NBDDevice: BlockDevice {
         inherited: [SharedDescriptor] = []
     ) throws(NBDError) {
         core = try NBDCore(dialer, export: export, unflushed, options, inherited: inherited)
-        let export = core.state.withLock { $0.export }
-        byteCount = export.byteCount
-        block = export.minimumBlock
-        isWritable = options.isWritable && !export.abilities.contains(.readOnly)
+        byteCount = core.opened.byteCount
+        block = core.opened.minimumBlock
+        isWritable = core.isWritable
     }
 
     deinit { core.end() }
 
-    /// What the server says of its export.
+    /// What the server can do now, in the size and blocks that the disk was opened with.
     public var export: NBDExport { core.state.withLock { $0.export } }
 
     /// Figures for who looks after it.

@@ -1,3 +1,4 @@
+import Platform
 import SystemPackage
 
 /// Why a disk that a server exports can't be used.
@@ -29,7 +30,9 @@ public enum NBDError: Error, Equatable, Sendable, CustomStringConvertible {
         case .unreachable(.connectionRefused): "Nobody listens there. Is the server running?"
         case .unreachable(.permissionDenied): "Run as a user who may write to the socket."
         case .refused(_, let exports) where !exports.isEmpty:
-            "Its exports: " + exports.map { $0.isEmpty ? "\"\" (the default one)" : $0 }.joined(separator: ", ")
+            "Its exports: "
+                + exports.map { $0.isEmpty ? "\"\" (the default one)" : String(printable: $0.utf8) }.joined(
+                    separator: ", ")
         default: nil
         }
     }

@@ -52,6 +52,33 @@ public struct NBDExport: Sendable, Equatable {
         maximumBlock = largest & ~(block - 1)
     }
 
+    /// What a server that came back is to who opened the disk as `opened`, and makes requests that keep to the blocks of that: the
+    /// same sizes, and what this server can do. Throws what differs if it doesn't take such requests, or has another disk.
+    func standingIn(for opened: NBDExport, isWritten: Bool) throws(BlockDeviceError) -> NBDExport {
+        let block = opened.minimumBlock
+        var differences: [String] = []
+        // The rest that is smaller than a block is nobody's.
+        let common = max(block, minimumBlock) - 1
+        let isOther = byteCount & ~common != opened.byteCount & ~common
+        if isOther { differences.append("of \(byteCount) bytes, not \(opened.byteCount)") }
+        if minimumBlock > block { differences.append("in blocks of \(minimumBlock) bytes, not \(block)") }
+        // Requests are split at multiples of the block, as the rest of one may go to the next server.
+        let maximum = maximumBlock & ~(block - 1)
+        if maximum == 0 {
+            differences.append("at most \(maximumBlock) bytes at once, which is less than a block of \(block)")
+        }
+        if isWritten, abilities.contains(.readOnly) { differences.append("read-only") }
+        guard differences.isEmpty else {
+            throw .unusable(
+                "the server exports \(isOther ? "another disk" : "the disk otherwise") now: "
+                    + differences.joined(separator: ", "))
+        }
+        var result = opened
+        result.abilities = abilities
+        result.maximumBlock = maximum
+        return result
+    }
+
     /// What a predecessor wrote down; nil if it didn't, or it makes no sense.
     init?(_ memory: SharedMapping, at offset: Int) {
         guard memory.load64Acquiring(offset) == 1,

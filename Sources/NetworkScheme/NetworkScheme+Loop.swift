@@ -305,7 +305,7 @@ extension NetworkScheme {
     }
 
     /// How long not to ask for callers when they can't be taken: too many files are open, for instance.
-    private static let acceptPause: UInt64 = 100_000_000
+    static let acceptPause: UInt64 = 100_000_000
 
     /// The supervisor has taken a caller, or there was none.
     func accepted(_ answer: HeldAnswer) {

@@ -25,8 +25,8 @@ extension Opcode {
         //                          Redox         FUSE            arguments                                   i      l      b
         case .ping: row("", "", "", true, false, false)
         case .cancel: row("cancel", "INTERRUPT", "w0 tag, w1 generation", true, false, false)
-        case .commit: row("", "", "-> w0 committed sequence", true, false, false)
-        case .hello: row("", "INIT", "w0 incarnation -> v0 recovered sequence, v1 mount generation", true, false, false)
+        case .commit: row("", "", "-> v0 committed sequence", true, false, false)
+        case .hello: row("", "INIT", "w0 incarnation -> result root node, v0 recovered sequence", true, false, false)
         case .adoptHandle:
             row("", "", "n h f=open flags, w0 node generation, w1 opened after change", true, false, false)
         case .replayFinished: row("", "", "", true, true, false)

@@ -18,9 +18,7 @@ enum ProtocolHeader {
             }
             lines.append("")
         }
-        lines += layout
-        lines += ["#endif", ""]
-        return lines.joined(separator: "\n")
+        return lines.joined(separator: "\n") + "\n" + functionsInC + "\n#endif\n"
     }
 
     /// The same numbers as a Python module.
@@ -28,6 +26,7 @@ enum ProtocolHeader {
         var lines = [
             "# The wire protocol of Saltbridge's schemes, version \(ProtocolLimits.version).",
             "# Made by `protocol-header --python` from the opcode table and the wire types: don't edit.", "",
+            "import struct as _struct", "",
         ]
         for (title, values) in sections {
             lines.append("# \(title).")
@@ -37,7 +36,7 @@ enum ProtocolHeader {
             }
             lines.append("")
         }
-        return lines.joined(separator: "\n")
+        return lines.joined(separator: "\n") + "\n" + classesInPython
     }
 
     private static var sections: [(title: String, values: [(String, String)])] {
@@ -217,48 +216,5 @@ enum ProtocolHeader {
             ("SB_CONTROL_MAXIMUM_BYTES", "\(ProtocolLimits.maximumControlBytes)"),
             ("SB_CONTROL_MAXIMUM_DESCRIPTORS", "\(ProtocolLimits.maximumControlDescriptors)"),
         ] + controlKinds.map { ("SB_KIND_\($0.0)", "\($0.1.rawValue)") }
-    }
-
-    /// Where the parts of the memories lie: computed from the geometry, as `ChannelLayout` does.
-    private static var layout: [String] {
-        let statistics = ChannelLayout(.small).submissionRing
-        return [
-            "// The geometry of a channel, as it comes with the control message; check it with sb_geometry_is_possible.",
-            "struct sb_geometry {",
-            "    uint32_t record_count, payload_bytes, reply_bytes, client_area_bytes, event_count;",
-            "};", "",
-            "static inline int sb_geometry_is_possible(struct sb_geometry g) {",
-            "#define SB_IS_POWER(n) ((n) != 0 && ((n) & ((n) - 1)) == 0)",
-            "#define SB_IS_AREA(n) ((n) <= SB_MAXIMUM_AREA_BYTES && (n) % SB_PAGE_BYTES == 0)",
-            "    return SB_IS_POWER(g.record_count) && g.record_count >= SB_MINIMUM_RECORD_COUNT &&",
-            "           g.record_count <= SB_MAXIMUM_RECORD_COUNT && SB_IS_POWER(g.event_count) &&",
-            "           g.event_count <= SB_MAXIMUM_RECORD_COUNT && SB_IS_AREA(g.payload_bytes) &&",
-            "           SB_IS_AREA(g.reply_bytes) && SB_IS_AREA(g.client_area_bytes);",
-            "#undef SB_IS_POWER",
-            "#undef SB_IS_AREA",
-            "}", "",
-            "// Where the parts lie, in bytes from the start of the memory that they are in.",
-            "struct sb_layout {",
-            "    uint64_t submission_ring, request_records, client_area, payload_area, request_memory_bytes;",
-            "    uint64_t completion_ring, event_ring, reply_records, reply_area, reply_memory_bytes;",
-            "};", "",
-            "static inline uint64_t sb_page_up(uint64_t bytes) {",
-            "    return (bytes + SB_PAGE_BYTES - 1) / SB_PAGE_BYTES * SB_PAGE_BYTES;",
-            "}", "",
-            "static inline struct sb_layout sb_layout_of(struct sb_geometry g) {",
-            "    struct sb_layout l;",
-            "    l.submission_ring = \(statistics);",
-            "    l.request_records = l.submission_ring + sb_page_up((uint64_t)g.record_count * 4);",
-            "    l.client_area = l.request_records + sb_page_up((uint64_t)g.record_count * SB_REQUEST_RECORD_BYTES);",
-            "    l.payload_area = l.client_area + g.client_area_bytes;",
-            "    l.request_memory_bytes = l.payload_area + g.payload_bytes;",
-            "    l.completion_ring = \(statistics);",
-            "    l.event_ring = l.completion_ring + sb_page_up((uint64_t)g.record_count * 4);",
-            "    l.reply_records = l.event_ring + sb_page_up((uint64_t)g.event_count * SB_EVENT_BYTES);",
-            "    l.reply_area = l.reply_records + sb_page_up((uint64_t)g.record_count * SB_REPLY_RECORD_BYTES);",
-            "    l.reply_memory_bytes = l.reply_area + g.reply_bytes;",
-            "    return l;",
-            "}", "",
-        ]
     }
 }

@@ -53,6 +53,21 @@ struct NetworkControlTests {
         try system.end()
     }
 
+    /// IPv6 has another option for the same.
+    @Test func hopsOfIPv6AreTheKernels() throws {
+        let system = try MountedSystem.withNetwork()
+        let listener = try Listener(isIPv6: true)
+        let ctl = try open("\(system.network)/tcp/clone")
+        let folder = "\(system.network)/tcp/\(text(ctl))"
+        #expect(command(ctl, "ttl 9") == 0)
+        #expect(command(ctl, "connect [::1]:\(listener.port)") == 0)
+        #expect(try option("ttl", folder) == "9")
+        #expect(command(ctl, "ttl 65") == 0)
+        #expect(try option("ttl", folder) == "65")
+        close(ctl)
+        try system.end()
+    }
+
     @Test func connectsOverBothFamilies() throws {
         let system = try MountedSystem.withNetwork([("deny", "127.0.0.9")])
         let ctl = try open("\(system.network)/tcp/clone")

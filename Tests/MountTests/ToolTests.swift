@@ -81,6 +81,26 @@ struct ToolTests {
         }
     }
 
+    /// No path leaves the mount, and no name is a command to a terminal.
+    @Test func pathsOfSchemesStayInThem() throws {
+        let mount = try ToolMount()
+        try mount.mount()
+        for path in ["/scheme/file/../../../../etc/hostname", "/scheme/..", "/scheme/file/.."] {
+            for command in ["ls", "cat"] {
+                let result = try mount.run([command, path, "--mount", mount.point])
+                #expect(result.status == 1 && result.output.isEmpty, "\(command) \(path)")
+                #expect(result.errors.contains("\(path): a path of a scheme may not contain"), "\(result.errors)")
+            }
+        }
+        let above = try mount.run(["ls", "/scheme/file", "../..", "--mount", mount.point])
+        #expect(above.status == 1 && above.output.isEmpty)
+        try mount.write("file/..name\u{1b}[2J", "")
+        #expect(try mount.ask("ls", "/scheme/file").lines == [#"..name\u{1b}[2J"#])
+        #expect(try mount.ask("ls", "-l", "/scheme/file").text.contains(#" ..name\u{1b}[2J"#))
+        let rows = try JSONValue(parsing: try mount.ask("ls", "--json", "/scheme/file").output).array
+        #expect(rows?.first?["path"]?.string == "/scheme/file/..name\u{1b}[2J")
+    }
+
     /// As a shell asks for them.
     @Test(.enabled(if: SystemCall.exists("/bin/bash"), "there is no bash"))
     func namesOfSchemesAreCompleted() throws {

@@ -32,6 +32,12 @@ public final class NBDServer: Sendable {
                 while [ ! -s "$SOCKET.pid" ] && kill -0 $server 2>/dev/null; do sleep 0.01; done
                 if [ -s "$SOCKET.pid" ]; then echo ready; else echo ended; fi
                 ;;
+            STOP)
+                kill -s STOP $server
+                # Its threads stop one after another: those that haven't yet may still answer.
+                while cat /proc/$server/task/*/stat | grep -qv '^[0-9]* (.*) T '; do sleep 0.001; done
+                echo ready
+                ;;
             *)
                 kill -s "$command" $server
                 [ "$command" = KILL ] && wait $server 2>/dev/null
@@ -104,7 +110,7 @@ public final class NBDServer: Sendable {
     /// Kills it with SIGKILL, and waits until it is gone.
     public func kill() { try? ask("KILL") }
 
-    /// Has it stop where it is.
+    /// Has it stop where it is; waits until it has.
     public func stop() throws { try ask("STOP") }
 
     /// It didn't stay.

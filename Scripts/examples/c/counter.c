@@ -27,22 +27,13 @@
 enum { ROOT = 1, COUNT = 2, TICKS = 3, TICK_BYTES = 16, CONTROL = 3, CHANNELS = 16 };
 enum { PARK = 1 };
 
-struct request {
-    uint32_t tag, generation, length, payload_bytes, call_flags;
-    uint16_t opcode, flags;
-    uint64_t node, offset, words[2];
-    const uint8_t *payload;
-    uint8_t *room;
-    uint32_t room_bytes;
-};
-
 struct channel {
     int is_used, is_stopping, bell;
     uint32_t number, epoch, head, tail, rung;
     struct sb_geometry geometry;
     struct sb_layout layout;
     uint8_t *request, *reply;
-    struct request *parked;
+    struct sb_request *parked;
     uint32_t parked_count;
     pthread_t thread;
 };
@@ -65,16 +56,6 @@ static uint32_t load32(const void *at) { return __atomic_load_n((const uint32_t 
 static void store32(void *at, uint32_t value) { __atomic_store_n((uint32_t *)at, value, __ATOMIC_RELEASE); }
 static void store64(void *at, uint64_t value) { __atomic_store_n((uint64_t *)at, value, __ATOMIC_RELEASE); }
 
-static void put(uint8_t *at, uint64_t value, int bytes) {
-    for (int i = 0; i < bytes; i++) at[i] = (uint8_t)(value >> (8 * i));
-}
-
-static uint64_t get(const uint8_t *at, int bytes) {
-    uint64_t value = 0;
-    for (int i = 0; i < bytes; i++) value |= (uint64_t)at[i] << (8 * i);
-    return value;
-}
-
 static void futex_wait(const void *word, uint32_t expected, long milliseconds) {
     struct timespec limit = {milliseconds / 1000, milliseconds % 1000 * 1000000};
     syscall(SYS_futex, word, FUTEX_WAIT, expected, &limit, NULL, 0);
@@ -89,15 +70,15 @@ static uint64_t count(void) { return state->slots[state->index & 1].count; }
 
 // MARK: Answering
 
-static void complete(struct channel *c, const struct request *r, int64_t result, uint32_t reply_bytes, uint64_t value0) {
+static void complete(struct channel *c, const struct sb_request *r, int64_t result, uint32_t reply_bytes, uint64_t value0) {
     uint8_t *entry = c->reply + c->layout.reply_records + (uint64_t)r->tag * SB_REPLY_RECORD_BYTES;
     memset(entry, 0, SB_COMPLETION_BYTES);
-    put(entry + SB_COMPLETION_TAG, r->tag, 4);
-    put(entry + SB_COMPLETION_GENERATION, r->generation, 4);
-    put(entry + SB_COMPLETION_RESULT, (uint64_t)result, 8);
-    put(entry + SB_COMPLETION_REPLY_LENGTH, reply_bytes, 4);
-    put(entry + SB_COMPLETION_FLAGS, r->length <= SB_INLINE_REPLY_BYTES ? SB_FLAG_INLINE_REPLY : 0, 4);
-    put(entry + SB_COMPLETION_VALUE0, value0, 8);
+    sb_put(entry + SB_COMPLETION_TAG, r->tag, 4);
+    sb_put(entry + SB_COMPLETION_GENERATION, r->generation, 4);
+    sb_put(entry + SB_COMPLETION_RESULT, (uint64_t)result, 8);
+    sb_put(entry + SB_COMPLETION_REPLY_LENGTH, reply_bytes, 4);
+    sb_put(entry + SB_COMPLETION_FLAGS, r->length <= SB_INLINE_REPLY_BYTES ? SB_FLAG_INLINE_REPLY : 0, 4);
+    sb_put(entry + SB_COMPLETION_VALUE0, value0, 8);
     store32(c->reply + c->layout.completion_ring + 4 * (c->tail & (c->geometry.record_count - 1)), r->tag);
     store32(c->reply + SB_COMPLETION_TAIL, ++c->tail);
     // The client is woken if it sleeps and wasn't woken from this sleep yet.
@@ -115,15 +96,15 @@ static void complete(struct channel *c, const struct request *r, int64_t result,
 
 static uint32_t put_attributes(uint8_t *at, uint64_t node) {
     memset(at, 0, SB_ATTRIBUTES_BYTES);
-    put(at + SB_ATTRIBUTES_NODE, node, 8);
-    put(at + SB_ATTRIBUTES_MODE, node == ROOT ? 040555 : node == COUNT ? 0100644 : 0100444, 4);
-    put(at + SB_ATTRIBUTES_LINKS, node == ROOT ? 2 : 1, 4);
-    put(at + SB_ATTRIBUTES_BLOCK_SIZE, 4096, 4);
+    sb_put(at + SB_ATTRIBUTES_NODE, node, 8);
+    sb_put(at + SB_ATTRIBUTES_MODE, node == ROOT ? 040555 : node == COUNT ? 0100644 : 0100444, 4);
+    sb_put(at + SB_ATTRIBUTES_LINKS, node == ROOT ? 2 : 1, 4);
+    sb_put(at + SB_ATTRIBUTES_BLOCK_SIZE, 4096, 4);
     return SB_ATTRIBUTES_BYTES;
 }
 
 // Reading at offset 16 * k of ticks waits until there were more than k ticks.
-static int64_t read_ticks(struct request *r) {
+static int64_t read_ticks(struct sb_request *r) {
     uint64_t now = count(), first = r->offset / TICK_BYTES;
     uint32_t room = r->length < r->room_bytes ? r->length : r->room_bytes, done = 0;
     if (room == 0) return 0;
@@ -138,7 +119,7 @@ static int64_t read_ticks(struct request *r) {
     return done;
 }
 
-static int64_t read_count(struct request *r) {
+static int64_t read_count(struct sb_request *r) {
     char text[24];
     uint32_t bytes = (uint32_t)snprintf(text, sizeof text, "%llu\n", (unsigned long long)count());
     uint32_t room = r->length < r->room_bytes ? r->length : r->room_bytes;
@@ -149,7 +130,7 @@ static int64_t read_count(struct request *r) {
     return bytes;
 }
 
-static void tick(struct channel *c, const struct request *r) {
+static void tick(struct channel *c, const struct sb_request *r) {
     uint64_t id = r->tag | (uint64_t)r->generation << 32, now = state->index & 1;
     // It was made before the process died, and not answered.
     if (r->flags & SB_FLAG_RESUBMITTED && state->slots[now].channel == c->number && state->slots[now].request == id) return;
@@ -160,7 +141,7 @@ static void tick(struct channel *c, const struct request *r) {
     store64(&state->index, next);
 }
 
-static int64_t list(struct request *r) {
+static int64_t list(struct sb_request *r) {
     static const char *const names[] = {"count", "ticks"};
     uint32_t done = 0, extra = r->call_flags & 1 ? SB_ATTRIBUTES_BYTES : 0;
     uint32_t room = r->length < r->room_bytes ? r->length : r->room_bytes;
@@ -169,12 +150,12 @@ static int64_t list(struct request *r) {
         if (bytes > room - done) break;
         uint8_t *at = r->room + done;
         memset(at, 0, bytes);
-        put(at + SB_ENTRY_NODE, COUNT + index, 8);
-        put(at + SB_ENTRY_NEXT, index + 1, 8);
-        put(at + SB_ENTRY_BYTES, bytes, 4);
-        put(at + SB_ENTRY_NAME_BYTES, 5, 2);
-        put(at + SB_ENTRY_KIND, 0100000 >> 12, 1);
-        put(at + SB_ENTRY_FLAGS, extra ? SB_ENTRY_HAS_ATTRIBUTES : 0, 1);
+        sb_put(at + SB_ENTRY_NODE, COUNT + index, 8);
+        sb_put(at + SB_ENTRY_NEXT, index + 1, 8);
+        sb_put(at + SB_ENTRY_BYTES, bytes, 4);
+        sb_put(at + SB_ENTRY_NAME_BYTES, 5, 2);
+        sb_put(at + SB_ENTRY_KIND, 0100000 >> 12, 1);
+        sb_put(at + SB_ENTRY_FLAGS, extra ? SB_ENTRY_HAS_ATTRIBUTES : 0, 1);
         if (extra) put_attributes(at + SB_ENTRY_HEADER_BYTES, COUNT + index);
         memcpy(at + SB_ENTRY_HEADER_BYTES + extra, names[index], 5);
         done += bytes;
@@ -182,7 +163,7 @@ static int64_t list(struct request *r) {
     return done;
 }
 
-static int64_t look_up(struct request *r) {
+static int64_t look_up(struct sb_request *r) {
     char name[SB_MAXIMUM_NAME_BYTES];
     if (r->node != ROOT) return -ENOTDIR;
     if (r->payload_bytes > sizeof name) return -ENAMETOOLONG;
@@ -192,7 +173,7 @@ static int64_t look_up(struct request *r) {
     return -ENOENT;
 }
 
-static void serve(struct channel *c, struct request *r);
+static void serve(struct channel *c, struct sb_request *r);
 
 // Tries everything again that waits for the next tick.
 static void wake_all(void) {
@@ -201,16 +182,16 @@ static void wake_all(void) {
         uint32_t waiting = c->is_used ? c->parked_count : 0;
         c->parked_count = 0;
         for (uint32_t k = 0; k < waiting; k++) {
-            struct request r = c->parked[k];
+            struct sb_request r = c->parked[k];
             serve(c, &r);
         }
     }
 }
 
-static void cancel(struct channel *c, const struct request *r) {
+static void cancel(struct channel *c, const struct sb_request *r) {
     for (uint32_t k = 0; k < c->parked_count; k++) {
         if (c->parked[k].tag != r->words[0] || c->parked[k].generation != r->words[1]) continue;
-        struct request target = c->parked[k];
+        struct sb_request target = c->parked[k];
         c->parked[k] = c->parked[--c->parked_count];
         complete(c, &target, -EINTR, 0, 0);
         complete(c, r, 1, 0, 0);
@@ -219,7 +200,7 @@ static void cancel(struct channel *c, const struct request *r) {
     complete(c, r, 0, 0, 0);
 }
 
-static void serve(struct channel *c, struct request *r) {
+static void serve(struct channel *c, struct sb_request *r) {
     int64_t result = 0;
     uint32_t bytes = 0;
     uint64_t value0 = 0;
@@ -267,7 +248,7 @@ static void serve(struct channel *c, struct request *r) {
         return;
     case SB_OP_STATFS:
         memset(r->room, 0, SB_FIGURES_BYTES);
-        put(r->room, 4096, 8);
+        sb_put(r->room, 4096, 8);
         bytes = SB_FIGURES_BYTES;
         break;
     case SB_OP_POLL:
@@ -288,45 +269,7 @@ static void serve(struct channel *c, struct request *r) {
 
 // MARK: Taking requests
 
-// Copies a record and checks it; 0 if it makes no sense.
-static int read_request(struct channel *c, uint32_t tag, struct request *r) {
-    const uint8_t *record = c->request + c->layout.request_records + (uint64_t)tag * SB_REQUEST_RECORD_BYTES;
-    uint8_t copy[SB_REQUEST_COPIED_BYTES];
-    for (int i = 0; i < SB_REQUEST_COPIED_BYTES; i += 8) {
-        uint64_t word = __atomic_load_n((const uint64_t *)(const void *)(record + i), __ATOMIC_RELAXED);
-        memcpy(copy + i, &word, 8);
-    }
-    memset(r, 0, sizeof *r);
-    r->tag = tag;
-    r->opcode = (uint16_t)get(copy + SB_REQUEST_OPCODE, 2);
-    r->flags = (uint16_t)get(copy + SB_REQUEST_FLAGS, 2);
-    r->generation = (uint32_t)get(copy + SB_REQUEST_GENERATION, 4);
-    r->node = get(copy + SB_REQUEST_NODE, 8);
-    r->offset = get(copy + SB_REQUEST_OFFSET, 8);
-    r->length = (uint32_t)get(copy + SB_REQUEST_LENGTH, 4);
-    r->payload_bytes = (uint32_t)get(copy + SB_REQUEST_PAYLOAD_LENGTH, 4);
-    r->call_flags = (uint32_t)get(copy + SB_REQUEST_CALL_FLAGS, 4);
-    for (int i = 0; i < 2; i++) r->words[i] = get(copy + SB_REQUEST_WORDS + 8 * i, 8);
-    uint64_t payload = get(copy + SB_REQUEST_PAYLOAD_OFFSET, 4), reply = get(copy + SB_REQUEST_REPLY_OFFSET, 4);
-    if (r->flags & SB_FLAG_INLINE_PAYLOAD) {
-        if (r->payload_bytes > SB_INLINE_PAYLOAD_BYTES) return 0;
-        r->payload = record + SB_INLINE_PAYLOAD_OFFSET;
-    } else {
-        if (r->payload_bytes > SB_MAXIMUM_PAYLOAD_BYTES || payload + r->payload_bytes > c->geometry.payload_bytes) return 0;
-        r->payload = c->request + c->layout.payload_area + payload;
-    }
-    if (r->length <= SB_INLINE_REPLY_BYTES) {
-        r->room = c->reply + c->layout.reply_records + (uint64_t)tag * SB_REPLY_RECORD_BYTES + SB_INLINE_REPLY_OFFSET;
-        r->room_bytes = SB_INLINE_REPLY_BYTES;
-    } else {
-        if (r->length > SB_MAXIMUM_PAYLOAD_BYTES || reply + r->length > c->geometry.reply_bytes) return 0;
-        r->room = c->reply + c->layout.reply_area + reply;
-        r->room_bytes = r->length;
-    }
-    return r->opcode != 0 && r->opcode < SB_OPCODE_COUNT;
-}
-
-static void mark(struct channel *c, const struct request *r) {
+static void mark(struct channel *c, const struct sb_request *r) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     store64(c->reply + SB_MARKS, r->tag | (uint64_t)r->generation << 32);
@@ -346,15 +289,15 @@ static int step(struct channel *c) {
     }
     uint32_t tag = load32(c->request + c->layout.submission_ring + 4 * (c->head & (c->geometry.record_count - 1)));
     c->head++;
-    struct request r;
-    int is_sound = tag < c->geometry.record_count && read_request(c, tag, &r);
+    struct sb_request r;
+    int is_tag = tag < c->geometry.record_count;
+    int is_sound = is_tag && sb_read_request(c->request, c->reply, c->geometry, c->layout, tag, &r);
     // Before the head moves: a request that kills the server is either marked or still in the ring.
     if (is_sound) mark(c, &r);
     store32(c->reply + SB_SUBMISSION_HEAD, c->head);
     if (is_sound) {
         serve(c, &r);
-    } else if (tag < c->geometry.record_count) {
-        r.length = 0;
+    } else if (is_tag) {
         complete(c, &r, -EINVAL, 0, 0);
     }
     store64(c->reply + SB_MARKS + 8, 0);
@@ -418,16 +361,16 @@ static int receive(struct message *m) {
         m->descriptor_count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
         memcpy(m->descriptors, CMSG_DATA(c), (size_t)m->descriptor_count * sizeof(int));
     }
-    return m->size >= SB_CONTROL_HEADER_BYTES && get(m->bytes, 4) == SB_CONTROL_MAGIC &&
-           get(m->bytes + SB_CONTROL_VERSION, 2) == SB_VERSION;
+    return m->size >= SB_CONTROL_HEADER_BYTES && sb_get(m->bytes, 4) == SB_CONTROL_MAGIC &&
+           sb_get(m->bytes + SB_CONTROL_VERSION, 2) == SB_VERSION;
 }
 
 // The descriptor of that name, which is the caller's then; -1: there is none.
 static int take_descriptor(struct message *m, const char *name) {
     size_t at = SB_CONTROL_HEADER_BYTES;
-    for (int i = 0; i < (int)get(m->bytes + SB_CONTROL_DESCRIPTOR_COUNT, 2) && i < m->descriptor_count; i++) {
+    for (int i = 0; i < (int)sb_get(m->bytes + SB_CONTROL_DESCRIPTOR_COUNT, 2) && i < m->descriptor_count; i++) {
         if (m->size - at < 2) return -1;
-        size_t bytes = get(m->bytes + at, 2);
+        size_t bytes = sb_get(m->bytes + at, 2);
         at += 2;
         if (m->size - at < bytes) return -1;
         if (bytes == strlen(name) && memcmp(m->bytes + at, name, bytes) == 0) {
@@ -443,12 +386,12 @@ static int take_descriptor(struct message *m, const char *name) {
 static void send_message(uint16_t kind, uint32_t id, uint32_t channel, uint64_t number, const char *name, int descriptor) {
     uint8_t bytes[SB_CONTROL_HEADER_BYTES + 64] = {0};
     size_t size = SB_CONTROL_HEADER_BYTES;
-    put(bytes, SB_CONTROL_MAGIC, 4);
-    put(bytes + SB_CONTROL_KIND, kind, 2);
-    put(bytes + SB_CONTROL_VERSION, SB_VERSION, 2);
-    put(bytes + SB_CONTROL_ID, id, 4);
-    put(bytes + SB_CONTROL_CHANNEL, channel, 4);
-    put(bytes + SB_CONTROL_NUMBER, number, 8);
+    sb_put(bytes, SB_CONTROL_MAGIC, 4);
+    sb_put(bytes + SB_CONTROL_KIND, kind, 2);
+    sb_put(bytes + SB_CONTROL_VERSION, SB_VERSION, 2);
+    sb_put(bytes + SB_CONTROL_ID, id, 4);
+    sb_put(bytes + SB_CONTROL_CHANNEL, channel, 4);
+    sb_put(bytes + SB_CONTROL_NUMBER, number, 8);
     union {
         struct cmsghdr header;
         char space[CMSG_SPACE(sizeof(int))];
@@ -457,8 +400,8 @@ static void send_message(uint16_t kind, uint32_t id, uint32_t channel, uint64_t 
     struct iovec part = {bytes, 0};
     struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
     if (descriptor >= 0) {
-        put(bytes + SB_CONTROL_DESCRIPTOR_COUNT, 1, 2);
-        put(bytes + size, strlen(name), 2);
+        sb_put(bytes + SB_CONTROL_DESCRIPTOR_COUNT, 1, 2);
+        sb_put(bytes + size, strlen(name), 2);
         memcpy(bytes + size + 2, name, strlen(name));
         size += 2 + strlen(name);
         rights.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
@@ -478,16 +421,10 @@ static int is_sealed(int descriptor, uint64_t size, int seals) {
            fstat(descriptor, &status) == 0 && (uint64_t)status.st_size == size;
 }
 
-static struct sb_geometry geometry_at(const uint8_t *g) {
-    return (struct sb_geometry){
-        (uint32_t)get(g, 4), (uint32_t)get(g + 4, 4), (uint32_t)get(g + 8, 4), (uint32_t)get(g + 12, 4), (uint32_t)get(g + 16, 4),
-    };
-}
-
 // Whether a request memory says itself that it is one, of this version and geometry.
 static int is_request_memory(const uint8_t *memory, struct sb_geometry geometry) {
-    struct sb_geometry found = geometry_at(memory + SB_HEADER_GEOMETRY);
-    return get(memory, 8) == SB_REQUEST_MAGIC && load32(memory + SB_HEADER_VERSION) == SB_VERSION &&
+    struct sb_geometry found = sb_geometry_at(memory + SB_HEADER_GEOMETRY);
+    return sb_get(memory, 8) == SB_REQUEST_MAGIC && load32(memory + SB_HEADER_VERSION) == SB_VERSION &&
            memcmp(&found, &geometry, sizeof found) == 0;
 }
 
@@ -512,7 +449,7 @@ static void detach(struct channel *c) {
 
 static int attach_memories(struct message *m, uint32_t number, uint32_t epoch, int request, int reply) {
     const uint8_t *g = m->bytes + SB_CONTROL_GEOMETRY;
-    struct sb_geometry geometry = geometry_at(g);
+    struct sb_geometry geometry = sb_geometry_at(g);
     struct channel *c = find(number);
     if (c != NULL) detach(c);
     for (int i = 0; c == NULL && i < CHANNELS; i++) if (!channels[i].is_used) c = &channels[i];
@@ -585,12 +522,12 @@ static int replace(struct message *m, struct channel *c) {
 }
 
 static void handle(struct message *m) {
-    uint16_t kind = (uint16_t)get(m->bytes + SB_CONTROL_KIND, 2);
-    uint32_t id = (uint32_t)get(m->bytes + SB_CONTROL_ID, 4), number = (uint32_t)get(m->bytes + SB_CONTROL_CHANNEL, 4);
+    uint16_t kind = (uint16_t)sb_get(m->bytes + SB_CONTROL_KIND, 2);
+    uint32_t id = (uint32_t)sb_get(m->bytes + SB_CONTROL_ID, 4), number = (uint32_t)sb_get(m->bytes + SB_CONTROL_CHANNEL, 4);
     struct channel *c = find(number);
     int error = 0;
     switch (kind) {
-    case SB_KIND_ATTACH: error = attach(m, number, (uint32_t)get(m->bytes + SB_CONTROL_NUMBER, 8)); break;
+    case SB_KIND_ATTACH: error = attach(m, number, (uint32_t)sb_get(m->bytes + SB_CONTROL_NUMBER, 8)); break;
     case SB_KIND_REPLACE_REQUEST_MEMORY: error = replace(m, c); break;
     case SB_KIND_DETACH: if (c != NULL) detach(c); break;
     case SB_KIND_GET: case SB_KIND_FINISH: case SB_KIND_SERVER_CHANGED: break;
@@ -601,8 +538,8 @@ static void handle(struct message *m) {
 }
 
 static void begin(struct message *m) {
-    if (!receive(m) || get(m->bytes + SB_CONTROL_KIND, 2) != SB_KIND_CONFIGURE) die("no configuration came");
-    incarnation = (uint32_t)get(m->bytes + SB_CONTROL_NUMBER, 8);
+    if (!receive(m) || sb_get(m->bytes + SB_CONTROL_KIND, 2) != SB_KIND_CONFIGURE) die("no configuration came");
+    incarnation = (uint32_t)sb_get(m->bytes + SB_CONTROL_NUMBER, 8);
     int memory = take_descriptor(m, "state");
     struct stat status;
     if (memory < 0) {

@@ -294,4 +294,83 @@ static inline struct sb_layout sb_layout_of(struct sb_geometry g) {
     return l;
 }
 
+// A number of up to 8 bytes, in memory that nobody else writes meanwhile.
+static inline uint64_t sb_get(const uint8_t *at, int bytes) {
+    uint64_t value = 0;
+    for (int i = 0; i < bytes; i++) value |= (uint64_t)at[i] << (8 * i);
+    return value;
+}
+
+static inline void sb_put(uint8_t *at, uint64_t value, int bytes) {
+    for (int i = 0; i < bytes; i++) at[i] = (uint8_t)(value >> (8 * i));
+}
+
+static inline struct sb_geometry sb_geometry_at(const uint8_t *at) {
+    struct sb_geometry g = {
+        (uint32_t)sb_get(at, 4), (uint32_t)sb_get(at + 4, 4), (uint32_t)sb_get(at + 8, 4),
+        (uint32_t)sb_get(at + 12, 4), (uint32_t)sb_get(at + 16, 4),
+    };
+    return g;
+}
+
+// A request: a copy, that the client changes no more. Only what lies at the payload can still change.
+struct sb_request {
+    uint16_t opcode, flags;
+    uint32_t tag, generation, length, payload_bytes, room_bytes, uid, gid, pid, call_flags;
+    uint64_t node, handle, offset, sequence, words[6];
+    int64_t time;
+    const uint8_t *payload;
+    // Where the reply's bytes go.
+    uint8_t *room;
+};
+
+// Copies the record of a tag that is below the number of records, and checks the copy: payload and room lie in the memories. 0 if
+// it makes no sense; then it has no length, so that it can be answered by EINVAL.
+static inline int sb_read_request(const uint8_t *request_memory, uint8_t *reply_memory, struct sb_geometry g,
+                                  struct sb_layout l, uint32_t tag, struct sb_request *r) {
+    const uint8_t *record = request_memory + l.request_records + (uint64_t)tag * SB_REQUEST_RECORD_BYTES;
+    uint64_t words[SB_REQUEST_COPIED_BYTES / 8];
+    for (int i = 0; i < SB_REQUEST_COPIED_BYTES / 8; i++)
+        words[i] = __atomic_load_n((const uint64_t *)(const void *)(record + 8 * i), __ATOMIC_RELAXED);
+    const uint8_t *copy = (const uint8_t *)words;
+    struct sb_request found = {
+        .opcode = (uint16_t)sb_get(copy + SB_REQUEST_OPCODE, 2),
+        .flags = (uint16_t)sb_get(copy + SB_REQUEST_FLAGS, 2),
+        .tag = tag,
+        .generation = (uint32_t)sb_get(copy + SB_REQUEST_GENERATION, 4),
+        .payload_bytes = (uint32_t)sb_get(copy + SB_REQUEST_PAYLOAD_LENGTH, 4),
+        .uid = (uint32_t)sb_get(copy + SB_REQUEST_UID, 4),
+        .gid = (uint32_t)sb_get(copy + SB_REQUEST_GID, 4),
+        .pid = (uint32_t)sb_get(copy + SB_REQUEST_PID, 4),
+        .call_flags = (uint32_t)sb_get(copy + SB_REQUEST_CALL_FLAGS, 4),
+        .node = sb_get(copy + SB_REQUEST_NODE, 8),
+        .handle = sb_get(copy + SB_REQUEST_HANDLE, 8),
+        .offset = sb_get(copy + SB_REQUEST_OFFSET, 8),
+        .sequence = sb_get(copy + SB_REQUEST_SEQUENCE, 8),
+        .time = (int64_t)sb_get(copy + SB_REQUEST_TIME, 8),
+    };
+    for (int i = 0; i < 6; i++) found.words[i] = sb_get(copy + SB_REQUEST_WORDS + 8 * i, 8);
+    *r = found;
+    uint64_t length = sb_get(copy + SB_REQUEST_LENGTH, 4);
+    uint64_t payload = sb_get(copy + SB_REQUEST_PAYLOAD_OFFSET, 4), reply = sb_get(copy + SB_REQUEST_REPLY_OFFSET, 4);
+    if (r->flags & SB_FLAG_INLINE_PAYLOAD) {
+        if (r->payload_bytes > SB_INLINE_PAYLOAD_BYTES) return 0;
+        r->payload = record + SB_INLINE_PAYLOAD_OFFSET;
+    } else {
+        if (r->payload_bytes > SB_MAXIMUM_PAYLOAD_BYTES || payload + r->payload_bytes > g.payload_bytes) return 0;
+        r->payload = request_memory + l.payload_area + payload;
+    }
+    if (length <= SB_INLINE_REPLY_BYTES) {
+        r->room = reply_memory + l.reply_records + (uint64_t)tag * SB_REPLY_RECORD_BYTES + SB_INLINE_REPLY_OFFSET;
+        r->room_bytes = SB_INLINE_REPLY_BYTES;
+    } else {
+        if (length > SB_MAXIMUM_PAYLOAD_BYTES || reply + length > g.reply_bytes) return 0;
+        r->room = reply_memory + l.reply_area + reply;
+        r->room_bytes = (uint32_t)length;
+    }
+    if (r->opcode == 0 || r->opcode >= SB_OPCODE_COUNT) return 0;
+    r->length = (uint32_t)length;
+    return 1;
+}
+
 #endif

@@ -1,4 +1,4 @@
-"""The counter scheme in Python, from the control socket upwards: the standard library and the generated numbers, nothing else.
+"""The counter scheme in Python, from the control socket upwards: the standard library and the generated module, nothing else.
 
 What it serves stands in ../README.md, what is spoken in the documentation of SchemeProtocol. Everything that lies in a request
 memory is the client's, who may write anything at any time: it is copied once, then checked, then used. One lock guards
@@ -85,32 +85,6 @@ class Memory:
         libc.munmap(ctypes.c_void_p(self.address), ctypes.c_size_t(self.size))
 
 
-def page_up(count):
-    return (count + SB_PAGE_BYTES - 1) // SB_PAGE_BYTES * SB_PAGE_BYTES
-
-
-class Layout:
-    """Where everything lies in the two memories."""
-
-    def __init__(self, geometry):
-        records, payload, reply, client_area, events = geometry
-        for number, least in ((records, SB_MINIMUM_RECORD_COUNT), (events, 1)):
-            if number & (number - 1) or not least <= number <= SB_MAXIMUM_RECORD_COUNT:
-                raise ValueError("geometry")
-        for area in (payload, reply, client_area):
-            if area > SB_MAXIMUM_AREA_BYTES or area % SB_PAGE_BYTES:
-                raise ValueError("geometry")
-        self.records, self.payload_bytes, self.reply_bytes = records, payload, reply
-        self.ring = SB_PAGE_BYTES + page_up(SB_OPCODE_COUNT * SB_STATISTICS_BYTES)
-        self.request_records = self.ring + page_up(records * 4)
-        self.payload_area = self.request_records + page_up(records * SB_REQUEST_RECORD_BYTES) + client_area
-        self.request_size = self.payload_area + payload
-        event_ring = self.ring + page_up(records * 4)
-        self.reply_records = event_ring + page_up(events * SB_EVENT_BYTES)
-        self.reply_area = self.reply_records + page_up(records * SB_REPLY_RECORD_BYTES)
-        self.reply_size = self.reply_area + reply
-
-
 class State:
     """What outlives the process: the supervisor holds this memory.
 
@@ -138,40 +112,6 @@ class State:
         for word, value in enumerate((channel, number, count + 1)):
             self.memory.store64(8 + 24 * index + 8 * word, value)
         self.memory.store64(0, index)
-
-
-class Request:
-    """A request, copied and checked. Raises ValueError if it makes no sense."""
-
-    def __init__(self, channel, tag):
-        layout = channel.layout
-        base = layout.request_records + tag * SB_REQUEST_RECORD_BYTES
-        copy = bytes(channel.request.bytes[base : base + SB_REQUEST_COPIED_BYTES])
-        self.tag, self.length = tag, 0
-        (self.opcode, self.flags, self.generation, self.node, self.handle, self.offset, length, payload, payload_bytes, reply) = (
-            struct.unpack_from("<HHIQQQIIII", copy)
-        )
-        self.call_flags, _, self.word0, self.word1 = struct.unpack_from("<IQQQ", copy, SB_REQUEST_CALL_FLAGS)
-        if self.flags & SB_FLAG_INLINE_PAYLOAD:
-            if payload_bytes > SB_INLINE_PAYLOAD_BYTES:
-                raise ValueError("payload")
-            self.payload = base + SB_INLINE_PAYLOAD_OFFSET
-        else:
-            if payload_bytes > SB_MAXIMUM_PAYLOAD_BYTES or payload + payload_bytes > layout.payload_bytes:
-                raise ValueError("payload")
-            self.payload = layout.payload_area + payload
-        if length <= SB_INLINE_REPLY_BYTES:
-            self.room, self.room_bytes = (
-                layout.reply_records + tag * SB_REPLY_RECORD_BYTES + SB_INLINE_REPLY_OFFSET,
-                SB_INLINE_REPLY_BYTES,
-            )
-        else:
-            if length > SB_MAXIMUM_PAYLOAD_BYTES or reply + length > layout.reply_bytes:
-                raise ValueError("reply")
-            self.room, self.room_bytes = layout.reply_area + reply, length
-        if not 0 < self.opcode < SB_OPCODE_COUNT:
-            raise ValueError("opcode")
-        self.length, self.payload_bytes = length, payload_bytes
 
 
 class Failure(Exception):
@@ -299,11 +239,11 @@ class Channel:
 
     def __init__(self, server, number, epoch, geometry, request, reply, bell):
         self.server, self.number, self.epoch, self.bell = server, number, epoch, bell
-        self.layout = Layout(struct.unpack_from("<5I", geometry))
+        self.layout = SBLayout(geometry)
         self.geometry = bytes(geometry)
-        self.request = Memory(request, self.layout.request_size, False, F_SEAL_FUTURE_WRITE)
+        self.request = Memory(request, self.layout.request_memory_bytes, False, F_SEAL_FUTURE_WRITE)
         self.request.must_be_request_memory(self.geometry)
-        self.reply = Memory(reply, self.layout.reply_size, True)
+        self.reply = Memory(reply, self.layout.reply_memory_bytes, True)
         self.parked, self.is_stopping, self.head = [], False, 0
         memory = self.reply
         self.tail = memory.load32(SB_COMPLETION_TAIL)
@@ -325,7 +265,7 @@ class Channel:
         memory.bytes[at : at + SB_COMPLETION_BYTES] = struct.pack(
             "<IIqQIIQQQQ", request.tag, request.generation, result, 0, len(reply), flags, value0, 0, 0, 0
         )
-        memory.store32(layout.ring + 4 * (self.tail & layout.records - 1), request.tag)
+        memory.store32(layout.completion_ring + 4 * (self.tail & layout.record_count - 1), request.tag)
         self.tail = self.tail + 1 & 0xFFFFFFFF
         memory.store32(SB_COMPLETION_TAIL, self.tail)
         # Python has no memory fence, so the client's state isn't looked at: it is always woken, which is always right.
@@ -352,7 +292,7 @@ class Channel:
 
     def cancel(self, request):
         for parked in self.parked:
-            if (parked.tag, parked.generation) == (request.word0, request.word1):
+            if (parked.tag, parked.generation) == tuple(request.words[:2]):
                 self.parked.remove(parked)
                 self.complete(parked, -errno.EINTR)
                 return self.complete(request, 1)
@@ -363,22 +303,19 @@ class Channel:
         tail = self.request.load32(SB_SUBMISSION_TAIL)
         if tail == self.head:
             return False
-        if tail - self.head & 0xFFFFFFFF > self.layout.records:
+        if tail - self.head & 0xFFFFFFFF > self.layout.record_count:
             # No position that an honest client can reach: nothing in between is believed.
             self.head = tail
             self.reply.store32(SB_SUBMISSION_HEAD, tail)
             return False
-        tag = self.request.load32(self.layout.ring + 4 * (self.head & self.layout.records - 1))
+        tag = self.request.load32(self.layout.submission_ring + 4 * (self.head & self.layout.record_count - 1))
         self.head = self.head + 1 & 0xFFFFFFFF
-        if tag >= self.layout.records:
+        if tag >= self.layout.record_count:
             self.reply.store32(SB_SUBMISSION_HEAD, self.head)
             return True
-        request = Request.__new__(Request)
-        try:
-            request.__init__(self, tag)
-        except ValueError:
+        request = SBRequest(self.layout, self.request.bytes, tag)
+        if not request.is_sound:
             self.reply.store32(SB_SUBMISSION_HEAD, self.head)
-            request.room, request.length = 0, 0
             self.complete(request, -errno.EINVAL)
             return True
         # The mark comes before the head: a request that kills the server is either marked or still in the ring.
@@ -520,12 +457,12 @@ class Server:
         channel = self.channels[message.channel]
         given = message.descriptors[b"request"]
         # Looked into before it takes the place of the old one.
-        probe = Memory(given, channel.layout.request_size, False, F_SEAL_FUTURE_WRITE)
+        probe = Memory(given, channel.layout.request_memory_bytes, False, F_SEAL_FUTURE_WRITE)
         probe.must_be_request_memory(channel.geometry)
         probe.unmap()
         with self.lock:
             old = channel.request
-            channel.request = Memory(given, channel.layout.request_size, False, F_SEAL_FUTURE_WRITE, at=old.address)
+            channel.request = Memory(given, channel.layout.request_memory_bytes, False, F_SEAL_FUTURE_WRITE, at=old.address)
 
     def handle(self, message):
         failure = 0

@@ -1,6 +1,8 @@
 # The wire protocol of Saltbridge's schemes, version 1.
 # Made by `protocol-header --python` from the opcode table and the wire types: don't edit.
 
+import struct as _struct
+
 # What a request asks for (u16 at SB_REQUEST_OPCODE).
 SB_OP_PING = 1
 SB_OP_CANCEL = 2
@@ -247,3 +249,67 @@ SB_KIND_SUSPECT = 67
 SB_KIND_HELD = 15
 SB_KIND_ACCEPT = 16
 SB_KIND_DIAL = 17
+
+
+def sb_page_up(count):
+    return (count + SB_PAGE_BYTES - 1) // SB_PAGE_BYTES * SB_PAGE_BYTES
+
+
+class SBLayout:
+    """Where the parts lie, in bytes from the start of the memory that they are in.
+
+    From a geometry as it comes with the control message; ValueError if it is no possible one.
+    """
+
+    def __init__(self, geometry):
+        records, payload, reply, client_area, events = _struct.unpack_from("<5I", geometry)
+        for number, least in ((records, SB_MINIMUM_RECORD_COUNT), (events, 1)):
+            if number & (number - 1) or not least <= number <= SB_MAXIMUM_RECORD_COUNT:
+                raise ValueError("geometry")
+        for area in (payload, reply, client_area):
+            if area > SB_MAXIMUM_AREA_BYTES or area % SB_PAGE_BYTES:
+                raise ValueError("geometry")
+        self.record_count, self.payload_bytes, self.reply_bytes = records, payload, reply
+        self.submission_ring = 28672
+        self.request_records = self.submission_ring + sb_page_up(records * 4)
+        self.client_area = self.request_records + sb_page_up(records * SB_REQUEST_RECORD_BYTES)
+        self.payload_area = self.client_area + client_area
+        self.request_memory_bytes = self.payload_area + payload
+        self.completion_ring = 28672
+        self.event_ring = self.completion_ring + sb_page_up(records * 4)
+        self.reply_records = self.event_ring + sb_page_up(events * SB_EVENT_BYTES)
+        self.reply_area = self.reply_records + sb_page_up(records * SB_REPLY_RECORD_BYTES)
+        self.reply_memory_bytes = self.reply_area + reply
+
+
+class SBRequest:
+    """The record of a tag that is below the number of records: a copy, that the client changes no more, and checked.
+
+    `payload` and `room` are places in the request and the reply memory: only what lies at the first can still change. Without
+    `is_sound` it makes no sense, and has no length, so that it can be answered by EINVAL.
+    """
+
+    def __init__(self, layout, request_memory, tag):
+        base = layout.request_records + tag * SB_REQUEST_RECORD_BYTES
+        copy = bytes(request_memory[base : base + SB_REQUEST_COPIED_BYTES])
+        (self.opcode, self.flags, self.generation, self.node, self.handle, self.offset) = _struct.unpack_from("<HHIQQQ", copy)
+        (length, payload, self.payload_bytes, reply, self.time, self.uid, self.gid) = _struct.unpack_from(
+            "<IIIIqII", copy, SB_REQUEST_LENGTH
+        )
+        self.pid, self.call_flags, self.sequence, *self.words = _struct.unpack_from("<IIQ6Q", copy, SB_REQUEST_PID)
+        self.tag = tag
+        if self.flags & SB_FLAG_INLINE_PAYLOAD:
+            self.payload, payload_limit = base + SB_INLINE_PAYLOAD_OFFSET, SB_INLINE_PAYLOAD_BYTES
+        else:
+            self.payload, payload_limit = layout.payload_area + payload, layout.payload_bytes - payload
+        if length <= SB_INLINE_REPLY_BYTES:
+            self.room = layout.reply_records + tag * SB_REPLY_RECORD_BYTES + SB_INLINE_REPLY_OFFSET
+            self.room_bytes = room_limit = SB_INLINE_REPLY_BYTES
+        else:
+            self.room, self.room_bytes, room_limit = layout.reply_area + reply, length, layout.reply_bytes - reply
+        self.is_sound = (
+            0 < self.opcode < SB_OPCODE_COUNT
+            and self.payload_bytes <= min(payload_limit, SB_MAXIMUM_PAYLOAD_BYTES)
+            and self.room_bytes <= min(room_limit, SB_MAXIMUM_PAYLOAD_BYTES)
+        )
+        self.length = length if self.is_sound else 0

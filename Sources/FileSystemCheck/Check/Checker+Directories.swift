@@ -287,8 +287,9 @@ func printable(_ name: [UInt8]) -> String {
     var text = "\""
     if isText {
         for scalar in String(decoding: name, as: UTF8.self).unicodeScalars {
-            if scalar.value < 32 || scalar.value == 127 {
-                text += "\\x" + hexadecimal(UInt8(scalar.value))
+            // Those from 128 on are controls too: a terminal may take one for an escape.
+            if scalar.value < 32 || (127..<160).contains(scalar.value) {
+                for byte in String(scalar).utf8 { text += "\\x" + hexadecimal(byte) }
             } else {
                 text.unicodeScalars.append(scalar)
             }

@@ -1,4 +1,5 @@
 import BlockDevice
+import Platform
 import SystemPackage
 
 /// Why a tool could not do what it was asked for: what, where, and what to do about it.
@@ -50,15 +51,5 @@ public struct ToolFailure: Error, Sendable, CustomStringConvertible {
     }
 
     /// Bytes of a name for a person: what isn't printable UTF-8 is escaped.
-    public static func display(_ bytes: [UInt8]) -> String {
-        var result = ""
-        for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars {
-            if scalar.value < 0x20 || scalar.value == 0x7F || scalar.value == 0xFFFD {
-                result += "\\u{\(String(scalar.value, radix: 16))}"
-            } else {
-                result.unicodeScalars.append(scalar)
-            }
-        }
-        return result
-    }
+    public static func display(_ bytes: [UInt8]) -> String { String(printable: bytes) }
 }

@@ -16,7 +16,7 @@ struct SchemeFiles {
         while let folder = pending.popLast() {
             let place = try folder.place(in: mount)
             guard try status(place, folder).st_mode & S_IFMT == S_IFDIR else {
-                try show(folder, name: folder.description, isLong, json, &rows)
+                try show(folder, name: folder.text, isLong, json, &rows)
                 continue
             }
             if isRecursive, !json {
@@ -47,7 +47,7 @@ struct SchemeFiles {
         _ path: SchemePath, name: String, _ isLong: Bool, _ json: Bool, _ rows: inout [JSONValue]
     ) throws(ToolFailure) {
         guard isLong || json else {
-            Console.print(name)
+            Console.print(ToolFailure.display(Array(name.utf8)))
             return
         }
         let status = try status(try path.place(in: mount), path)
@@ -58,7 +58,7 @@ struct SchemeFiles {
         if json {
             rows.append(
                 .object([
-                    ("path", .string(path.description)), ("type", .string(kind.word)),
+                    ("path", .string(path.text)), ("type", .string(kind.word)),
                     ("mode", .string(String(mode, radix: 8))), ("links", .unsigned(UInt64(status.st_nlink))),
                     ("uid", .unsigned(UInt64(status.st_uid))), ("gid", .unsigned(UInt64(status.st_gid))),
                     ("size", .integer(Int64(status.st_size))), ("mtime", .string(Manifest.time(time))),
@@ -70,7 +70,7 @@ struct SchemeFiles {
             ModeText.format(kind, mode), Self.padded("\(status.st_nlink)", 3), Self.padded("\(status.st_uid)", 5),
             Self.padded("\(status.st_gid)", 5), Self.padded("\(status.st_size)", 12), LocalTime.format(time),
         ]
-        Console.print(columns.joined(separator: " ") + " " + name)
+        Console.print(columns.joined(separator: " ") + " " + ToolFailure.display(Array(name.utf8)))
     }
 
     private static func kind(_ mode: mode_t) -> NodeKind {

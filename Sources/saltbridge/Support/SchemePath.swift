@@ -30,10 +30,18 @@ struct SchemePath {
     private init(rest: String) { self.rest = rest }
 
     /// As it is written.
-    var description: String { rest.isEmpty ? Self.top : "\(Self.top)/\(rest)" }
+    var text: String { rest.isEmpty ? Self.top : "\(Self.top)/\(rest)" }
 
-    /// Where it is on the host.
+    /// For a person: names come from whoever made the files.
+    var description: String { ToolFailure.display(Array(text.utf8)) }
+
+    /// Where it is on the host. Throws for paths that go up: they could leave the scheme, and the mount.
     func place(in mount: RunningMount) throws(ToolFailure) -> String {
+        guard !rest.split(separator: "/").contains("..") else {
+            throw ToolFailure(
+                "\(description): a path of a scheme may not contain \"..\"",
+                advice: "Name the file from the scheme on: /scheme/NAME/PATH.")
+        }
         guard let root = mount.status["root"]?.string else {
             return rest.isEmpty ? mount.mountpoint : "\(mount.mountpoint)/\(rest)"
         }
