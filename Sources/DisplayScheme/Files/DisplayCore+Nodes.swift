@@ -165,6 +165,7 @@ extension DisplayCore {
             memory.discardSnapshot(Int(state.snapshots[index].place))
             state.snapshots.remove(at: index)
         }
+        finishedReaders.remove(key)
         if case .window(let id) = open.node, !isOpen(id) { removeWindow(id) }
     }
 

@@ -13,6 +13,7 @@ extension DisplayScheme {
         let found = try core.withLock { core throws(Errno) in try core.node(node) }
         if case .display(let number, _, .picture) = found, offset == 0 {
             // Packing a picture takes long: the others go on meanwhile.
+            try core.withLock { core throws(Errno) in try core.checkRoomForSnapshot(key) }
             guard let picture = core.withLock({ Compositor.picture($0, number) }),
                 let bytes = PNGEncoder.encode(picture)
             else { throw .noMemory }
@@ -145,10 +146,28 @@ extension DisplayCore {
         return count
     }
 
-    /// Keeps a picture for the file that it is read through.
+    /// Throws EBUSY if there is no place for a picture: others are in the middle of theirs.
+    func checkRoomForSnapshot(_ key: HandleKey) throws(Errno) {
+        guard state.snapshots.count == DisplayMemory.snapshotCount else { return }
+        guard state.snapshots.contains(where: { $0.key == key || finishedReaders.contains($0.key) }) else {
+            throw .resourceBusy
+        }
+    }
+
+    /// Keeps a picture for the file that it is read through: in place of its last one, or of one that was read to the end.
     mutating func keepSnapshot(_ bytes: [UInt8], _ key: HandleKey) throws(Errno) {
-        state.snapshots.removeAll { $0.key == key }
-        if state.snapshots.count == DisplayMemory.snapshotCount { state.snapshots.removeFirst() }
+        try checkRoomForSnapshot(key)
+        var replaced = state.snapshots.firstIndex { $0.key == key }
+        if replaced == nil, state.snapshots.count == DisplayMemory.snapshotCount {
+            replaced = state.snapshots.firstIndex { finishedReaders.contains($0.key) }
+        }
+        if let replaced {
+            let old = state.snapshots.remove(at: replaced)
+            finishedReaders.remove(old.key)
+            // It must not count any more when its bytes are gone.
+            guard keep(nil) else { throw .noSpace }
+            memory.discardSnapshot(Int(old.place))
+        }
         let used = Set(state.snapshots.map(\.place))
         guard let place = (0..<UInt32(DisplayMemory.snapshotCount)).first(where: { !used.contains($0) }),
             memory.setSnapshot(Int(place), bytes)
@@ -157,12 +176,15 @@ extension DisplayCore {
         guard keep(nil) else { throw .noSpace }
     }
 
-    private func readSnapshot(
+    private mutating func readSnapshot(
         _ key: HandleKey, at offset: UInt64, into buffer: inout MutableRawSpan
     ) throws(Errno) -> Int {
-        // Read from the middle without the beginning, or pushed out by other readers.
+        // Read from the middle without the beginning; or read to the end, and its place needed for another.
         guard let snapshot = state.snapshots.last(where: { $0.key == key }) else { throw .staleNFSFileHandle }
-        guard let start = Int(exactly: offset), start < snapshot.count else { return 0 }
+        guard let start = Int(exactly: offset), start < snapshot.count else {
+            finishedReaders.insert(key)
+            return 0
+        }
         let count = min(buffer.byteCount, snapshot.count - start)
         return buffer.fill(from: memory.snapshot(Int(snapshot.place), start..<(start + count)), at: 0)
     }

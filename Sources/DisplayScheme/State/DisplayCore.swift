@@ -19,6 +19,8 @@ struct DisplayCore {
     var woken: [UInt64] = []
     /// Nodes whose pages the kernel keeps, because they are mapped.
     var mappedNodes: Set<UInt64> = []
+    /// Who has read a picture to its end. Not kept: at worst such a reader holds its place until it closes.
+    var finishedReaders: Set<HandleKey> = []
     /// Nodes whose pages in the kernel's cache are no longer right.
     var staleNodes: Set<UInt64> = []
     /// What viewers haven't seen yet, by display.
