@@ -22,14 +22,14 @@ extension DisplayScheme {
         let isFromCache = context.isFromCache
         return try change(&context) { core throws(Errno) in
             switch found {
-            case .display(let number, _, let file?):
-                try core.read(file, number, key, caller, at: offset, into: &buffer)
             case .frame(let number, _, _):
-                try core.readFrame(number, found, at: offset, into: &buffer, isFromCache)
-            case .window(let id) where !isFromCache: try core.readEvents(id, caller, into: &buffer)
-            case .window(let id), .windowPixels(let id):
-                try core.readPixels(window: id, found, at: offset, into: &buffer, isFromCache)
-            default: throw .isDirectory
+                return try core.readFrame(number, found, at: offset, into: &buffer, isFromCache)
+            case .window(let id) where !isFromCache: return try core.readEvents(id, caller, into: &buffer)
+            case .window(let id), .windowPixels(let id, _):
+                return try core.readPixels(window: id, found, at: offset, into: &buffer, isFromCache)
+            default:
+                guard case (let number, let file?)? = found.display else { throw .isDirectory }
+                return try core.read(file, number, key, caller, at: offset, into: &buffer)
             }
         }
     }
@@ -43,7 +43,7 @@ extension DisplayScheme {
             let found = try core.node(node)
             if case (let number, let file?)? = found.display {
                 if let again = core.answer(caller) { return Int(again) }
-                return try core.write(file, number, caller, at: offset, bytes, isFromCache)
+                return try core.write(file, number, found, caller, at: offset, bytes, isFromCache)
             }
             switch found {
             case .window(let id) where !isFromCache:
@@ -55,7 +55,7 @@ extension DisplayScheme {
                 }
                 guard core.keep(caller, result: Int64(bytes.byteCount)) else { throw .noSpace }
                 return bytes.byteCount
-            case .window(let id), .windowPixels(let id):
+            case .window(let id), .windowPixels(let id, _):
                 return try core.writePixels(window: id, at: offset, bytes, isFromCache)
             default: throw .isDirectory
             }
@@ -192,12 +192,20 @@ extension DisplayCore {
     // MARK: Writing
 
     mutating func write(
-        _ file: DisplayFile, _ number: Int, _ caller: Caller, at offset: UInt64, _ bytes: RawSpan, _ isFromCache: Bool
+        _ file: DisplayFile, _ number: Int, _ node: DisplayNode, _ caller: Caller, at offset: UInt64, _ bytes: RawSpan,
+        _ isFromCache: Bool
     ) throws(Errno) -> Int {
         guard let display = state.displays[number] else { throw .staleNFSFileHandle }
         switch file {
         case .info, .picture: throw .badFileDescriptor
-        case .frame: return writeFrame(number, display, at: offset, bytes, isFromCache)
+        case .frame:
+            if case .frame(_, let generation, let size) = node, !isFromCache,
+                offset > UInt64(size.byteCount) || UInt64(bytes.byteCount) > UInt64(size.byteCount) - offset
+            {
+                // To the kernel the file has grown.
+                try renewFrame(number, after: generation)
+            }
+            return writeFrame(number, display, at: offset, bytes, isFromCache)
         case .text:
             guard write(bytes, toTerminal: number, caller) else { throw .noSpace }
             return bytes.byteCount
@@ -209,7 +217,8 @@ extension DisplayCore {
             let start = Int(offset)
             if text.count < start { text += [UInt8](repeating: 0, count: start - text.count) }
             let old = text.dropFirst(start + bytes.byteCount)
-            setClipboard(number, text.prefix(start) + bytes.copied() + old)
+            guard case .clipboard(_, let generation) = node else { throw .staleNFSFileHandle }
+            setClipboard(number, text.prefix(start) + bytes.copied() + old, through: generation)
             deliver(InputEvent(.clipboardUpdate), toDisplay: number)
         case .size, .cursor, .damage:
             guard let text = String(validating: bytes.copied(), as: UTF8.self) else { throw .invalidArgument }
@@ -339,10 +348,7 @@ extension DisplayCore {
         let part = bytes.extracting(first: min(bytes.byteCount, window.size.byteCount - start))
         memory.memory.copyBytes(from: part, at: memory.pixelsOffset(window) + start)
         noteBytes(0, window.size, (window.x, window.y), start, part.byteCount)
-        if !isFromCache {
-            stale(.window(id))
-            stale(.windowPixels(id))
-        }
+        if !isFromCache { staleWindow(id) }
         return isFromCache ? bytes.byteCount : part.byteCount
     }
 }

@@ -29,8 +29,7 @@ extension DisplayCore {
         if drag?.window == id { drag = nil }
         note(0, window.frame)
         tellFocus(before)
-        mappedNodes.remove(DisplayNode.window(id).number)
-        mappedNodes.remove(DisplayNode.windowPixels(id).number)
+        mappedNodes = mappedNodes.filter { DisplayNode($0)?.window != id }
     }
 
     /// Carries out a command that was written to a window, as Redox's programs do: `P,x,y` position, `S,width,height` size, `T,title`,
@@ -105,10 +104,12 @@ extension DisplayCore {
     private mutating func resizeWindow(_ index: Int, _ size: PixelSize) {
         note(0, state.windows[index].frame)
         memory.discardPixels(state.windows[index])
-        state.windows[index].size = size
+        if state.windows[index].size != size {
+            state.windows[index].size = size
+            renewPixels(index)
+        }
         note(0, state.windows[index].frame)
-        stale(.window(state.windows[index].id))
-        stale(.windowPixels(state.windows[index].id))
+        staleWindow(state.windows[index].id)
         deliver(InputEvent(.resize, Int64(size.width), Int64(size.height)), toWindow: index)
     }
 
@@ -143,7 +144,7 @@ extension DisplayCore {
             let part = Rectangle(x: x, y: y, width: width, height: height).intersection(window.size.bounds)
             note(0, Rectangle(x: window.x + part.x, y: window.y + part.y, width: part.width, height: part.height))
         }
-        stale(.window(window.id))
+        staleWindow(window.id)
         return true
     }
 }

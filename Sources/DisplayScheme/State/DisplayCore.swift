@@ -105,9 +105,13 @@ struct DisplayCore {
     mutating func makeDisplay(_ number: Int, _ size: PixelSize, uid: UInt32, gid: UInt32, mode: UInt32) {
         state.generations &+= 1
         var display = DisplayState.Display(generation: state.generations, size: size, uid: uid, gid: gid, mode: mode)
+        display.frameGeneration = state.generations
         // Other than what the last display of this number left as done.
         display.textChanges = state.generations << 8 | 1
         display.clearings = state.generations << 8 | 1
+        // The display's own is for who comes without the kernel.
+        state.generations &+= 1
+        display.clipboardGeneration = state.generations
         state.displays[number] = display
         let terminal = TextTerminal(size)
         terminals[number] = terminal
@@ -149,9 +153,9 @@ struct DisplayCore {
         if viewerCount > 0 { onDamage() }
     }
 
-    /// What the kernel keeps of a file is no longer right.
-    mutating func stale(_ node: DisplayNode) {
-        if mappedNodes.contains(node.number) { staleNodes.insert(node.number) }
+    /// What the kernel keeps of a window's pixels is no longer right, whatever number it knows them by.
+    mutating func staleWindow(_ id: UInt32) {
+        for node in mappedNodes where DisplayNode(node)?.window == id { staleNodes.insert(node) }
     }
 
     /// What the kernel keeps of a display's pixels is no longer right, whatever size it knows.

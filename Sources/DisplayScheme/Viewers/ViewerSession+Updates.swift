@@ -139,7 +139,7 @@ extension DisplayScheme {
     func setClipboard(_ text: String, _ display: Int, _ effect: ViewerEffect) -> UInt32? {
         change { core -> UInt32? in
             guard core.begin(effect) else { return nil }
-            core.setClipboard(display, Array(text.utf8.prefix(DisplayMemory.clipboardBytes)))
+            core.setClipboard(display, Array(text.utf8.prefix(DisplayMemory.clipboardBytes)), through: nil)
             core.deliver(InputEvent(.clipboardUpdate), toDisplay: display)
             _ = core.keep(nil)
             return core.state.displays[display]?.clipboardChanges
