@@ -48,11 +48,12 @@ extension DisplayScheme {
             switch found {
             case .window(let id) where !isFromCache:
                 if let again = core.answer(caller) { return Int(again) }
-                guard let index = core.window(id) else { throw .staleNFSFileHandle }
-                guard let text = String(validating: bytes.copied(), as: UTF8.self) else { throw .invalidArgument }
-                for line in text.split(separator: "\n") {
-                    guard core.command(String(line), index) else { throw .invalidArgument }
-                }
+                guard core.window(id) != nil else { throw .staleNFSFileHandle }
+                guard let lines = TextLines.split(bytes.copied()) else { throw .invalidArgument }
+                // All are known before the first is carried out.
+                let commands = lines.compactMap { WindowCommand($0) }
+                guard commands.count == lines.count else { throw .invalidArgument }
+                for command in commands { core.carryOut(command, id) }
                 guard core.keep(caller, result: Int64(bytes.byteCount)) else { throw .noSpace }
                 return bytes.byteCount
             case .window(let id), .windowPixels(let id, _):
@@ -221,39 +222,51 @@ extension DisplayCore {
             setClipboard(number, text.prefix(start) + bytes.copied() + old, through: generation)
             deliver(InputEvent(.clipboardUpdate), toDisplay: number)
         case .size, .cursor, .damage:
-            guard let text = String(validating: bytes.copied(), as: UTF8.self) else { throw .invalidArgument }
-            return try write(text, to: file, number, caller, count: bytes.byteCount)
+            return try writeLines(bytes, to: file, number, caller)
         }
         guard keep(caller, result: Int64(bytes.byteCount)) else { throw .noSpace }
         return bytes.byteCount
     }
 
-    private mutating func write(
-        _ text: String, to file: DisplayFile, _ number: Int, _ caller: Caller, count: Int
+    private mutating func writeLines(
+        _ bytes: RawSpan, to file: DisplayFile, _ number: Int, _ caller: Caller
     ) throws(Errno) -> Int {
         guard let display = state.displays[number] else { throw .staleNFSFileHandle }
+        let count = bytes.byteCount
+        let bytes = bytes.copied()
         if file == .size {
-            guard let size = PixelSize(text: text) else { throw .invalidArgument }
+            guard let text = String(validating: bytes, as: UTF8.self), let size = PixelSize(text: text) else {
+                throw .invalidArgument
+            }
             if size == display.size { return count }
             guard resize(number, size, caller, result: Int64(count)) else { throw .noSpace }
             return count
         }
-        for line in text.split(separator: "\n") {
+        guard let lines = TextLines.split(bytes) else { throw .invalidArgument }
+        var parts: [Rectangle] = []
+        var places: [DisplayState.Pointer] = []
+        for line in lines {
             let numbers = line.split { $0 == " " || $0 == "," || $0 == "\t" }.map { Int($0) }
             if file == .damage {
                 guard numbers.count == 4, let x = numbers[0], let y = numbers[1], let width = numbers[2],
                     let height = numbers[3], PixelSize(width: width, height: height) != nil,
                     Window.positions.contains(x), Window.positions.contains(y)
                 else { throw .invalidArgument }
-                note(number, Rectangle(x: x, y: y, width: width, height: height))
+                parts.append(Rectangle(x: x, y: y, width: width, height: height))
             } else {
                 guard (2...3).contains(numbers.count), let x = numbers[0], let y = numbers[1],
-                    let isVisible = numbers.count == 3 ? numbers[2] : display.pointer.isVisible ? 1 : 0,
+                    let isVisible = numbers.count == 3
+                        ? numbers[2] : (places.last ?? display.pointer).isVisible ? 1 : 0,
                     (0...1).contains(isVisible)
                 else { throw .invalidArgument }
-                setPointer(number, isVisible: isVisible == 1)
-                take(InputEvent(.mouse, Int64(x), Int64(y)), number)
+                places.append(DisplayState.Pointer(x: x, y: y, isVisible: isVisible == 1))
             }
+        }
+        // All of it is known before anything is done.
+        for part in parts { note(number, part) }
+        for place in places {
+            setPointer(number, isVisible: place.isVisible)
+            take(InputEvent(.mouse, Int64(place.x), Int64(place.y)), number)
         }
         // What was written through a mapping lies in the kernel's pages: it is fetched from there.
         if file == .damage { staleFrames(number) }
@@ -279,9 +292,9 @@ extension DisplayCore {
                 if let event = InputEvent(bytes[start...]) { events.append(event) }
             }
         } else {
-            guard let text = String(validating: bytes, as: UTF8.self) else { throw .invalidArgument }
-            for line in text.split(separator: "\n") {
-                guard let known = InputEvent.events(line: String(line)) else { throw .invalidArgument }
+            guard let lines = TextLines.split(bytes) else { throw .invalidArgument }
+            for line in lines {
+                guard let known = InputEvent.events(line: line) else { throw .invalidArgument }
                 events += known
             }
         }
