@@ -98,7 +98,7 @@ public struct CallContext {
     /// A context made by hand, for tests of a scheme without a channel.
     public init(
         uid: UInt32 = 0, gid: UInt32 = 0, time: WireTime = WireTime(seconds: 0, nanoseconds: 0), requestID: UInt64 = 0,
-        node: UInt64 = 0, flags: UInt32 = 0
+        node: UInt64 = 0, flags: UInt32 = 0, isFromCache: Bool = false
     ) {
         self.uid = uid
         self.gid = gid
@@ -115,7 +115,7 @@ public struct CallContext {
         killPrivileges = false
         isAfterFlush = false
         isScattered = false
-        isFromCache = false
+        self.isFromCache = isFromCache
         sequence = 0
     }
 }

@@ -43,6 +43,40 @@ import Testing
         #expect(result.output.isEmpty && !result.errors.contains("\u{1b}"))
     }
 
+    /// Whatever viewer is installed is started, with the address as it takes it; none of them gets one that it can't take.
+    @Test(
+        arguments: [
+            ("vnc 127.0.0.1:5901", "vncviewer", ["127.0.0.1::5901"]),
+            ("vnc 127.0.0.1:5901", "xtigervncviewer", ["127.0.0.1::5901"]),
+            ("vnc 127.0.0.1:5901", "gvncviewer", ["127.0.0.1:1"]),
+            ("vnc 127.0.0.1:5901", "remote-viewer", ["vnc://127.0.0.1:5901"]),
+            ("vnc 127.0.0.1:5901", "vinagre", ["127.0.0.1::5901"]),
+            ("vnc 127.0.0.1:5901", "remmina", ["-c", "vnc://127.0.0.1:5901"]),
+            ("vnc [::1]:5901", "krdc", ["vnc://[::1]:5901"]),
+            ("vnc [::1]:5901", "xdg-open", ["vnc://[::1]:5901"]),
+            ("vnc /run/view 1", "vncviewer", ["/run/view 1"]),
+            ("web 127.0.0.1:80", "xdg-open", ["http://127.0.0.1:80/"]),
+            ("vnc /run/view 1", "remmina", nil), ("vnc [::1]:5901", "gvncviewer", nil),
+            ("vnc 127.0.0.1:5901", "nothing", nil),
+        ] as [(String, String, [String]?)])
+    func theViewerThatThereIsIsStarted(_ line: String, _ program: String, _ arguments: [String]?) throws {
+        let bench = try bench(line)
+        try SystemCall.makeDirectoryAt(AT_FDCWD, Array(bench.file("bin").utf8), mode: 0o755)
+        let double = FilePath(#filePath).removingLastComponent().removingLastComponent()
+            .appending("Tools/show-arguments").string
+        try SystemCall.makeSymbolicLinkAt(
+            AT_FDCWD, Array(bench.file("bin/\(program)").utf8), target: Array(double.utf8))
+        let web = line.hasPrefix("web") ? ["--web"] : []
+        let result = try BuiltProgram(path: "/usr/bin/env").run(
+            ["PATH=\(bench.file("bin"))", bench.tool.path, "view", bench.file("mount")] + web, in: bench.directory)
+        if let arguments {
+            #expect(result.status == 0 && result.lines == arguments, "\(result.errors)")
+        } else {
+            #expect(result.status == 1 && result.output.isEmpty)
+            #expect(result.errors.contains("vncviewer"))
+        }
+    }
+
     /// Nobody listens where other machines reach it without a password, and nowhere that isn't an address in numbers.
     @Test func listeningBeyondThisMachineNeedsAPassword() throws {
         let bench = try Workbench()

@@ -32,9 +32,9 @@ final class DisplayHarness {
     }
 
     /// The context of a new call.
-    func context() -> CallContext {
+    func context(isFromCache: Bool = false) -> CallContext {
         lastRequest += 1
-        return CallContext(requestID: lastRequest)
+        return CallContext(requestID: lastRequest, isFromCache: isFromCache)
     }
 
     func find(_ path: String) throws -> UInt64 {
@@ -54,11 +54,19 @@ final class DisplayHarness {
     }
 
     @discardableResult
-    func open(_ path: String, handle: UInt64) throws -> UInt64 {
+    func open(_ path: String, handle: UInt64, flags: UInt32 = OpenFlags.readWrite) throws -> UInt64 {
         let node = try find(path)
         var context = context()
-        try scheme.open(node, handle: handle, flags: OpenFlags.readWrite, &context)
+        try scheme.open(node, handle: handle, flags: flags, &context)
         return node
+    }
+
+    /// The number that a folder's listing gives a name.
+    func list(_ folder: String, _ name: String) throws -> UInt64? {
+        let folder = try find(folder)
+        return try scheme.core.withLock { core in
+            try core.entries(try core.node(folder)).first { $0.0 == name }?.1.node
+        }
     }
 
     func close(_ node: UInt64, handle: UInt64) throws {

@@ -100,6 +100,35 @@ struct TerminalTests {
         #expect(lines(terminal).count == 1)
     }
 
+    /// A program with a screen of its own goes on there, and when it ends the first one's text is back.
+    @Test func anotherSizeKeepsBothScreens() {
+        var terminal = terminal(20, 5, "1\n2\n3\n4\nprompt\u{1b}[?1049h\u{1b}[Heditor\u{1b}[4;3Hx")
+        terminal.resize(PixelSize(width: 10 * 8, height: 3 * 16)!)
+        #expect(terminal.modes.contains(.alternateScreen))
+        #expect(lines(terminal) == ["", "", "  x"])
+        terminal.write("y")
+        #expect(lines(terminal) == ["", "", "  xy"])
+        let kept = TextTerminal(decoding: terminal.encoded)
+        #expect(kept?.otherCells == terminal.otherCells)
+        terminal.resize(PixelSize(width: 30 * 8, height: 4 * 16)!)
+        terminal.write("\u{1b}[?1049l!")
+        #expect(lines(terminal) == ["3", "4", "prompt!", ""])
+        // The other one is empty again.
+        terminal.write("\u{1b}[?1049h")
+        #expect(lines(terminal) == ["", "", "", ""])
+    }
+
+    @Test func anotherSizeKeepsTheSavedCursor() {
+        var terminal = terminal(20, 5, "1\n2\n3\n  \u{1b}7\n5")
+        terminal.resize(PixelSize(width: 20 * 8, height: 3 * 16)!)
+        terminal.write("\u{1b}8x")
+        #expect(lines(terminal) == ["3", "  x", "5"])
+        terminal.write("\u{1b}[3;19H\u{1b}7")
+        terminal.resize(PixelSize(width: 10 * 8, height: 2 * 16)!)
+        terminal.write("\u{1b}8y")
+        #expect(lines(terminal) == ["  x", "5        y"])
+    }
+
     @Test(arguments: 0..<20) func noBytesTrap(_ seed: UInt64) {
         var random = SplitMix(seed: seed)
         var terminal = TextTerminal(columns: Int(random.next() % 12) + 1, rows: Int(random.next() % 6) + 1)

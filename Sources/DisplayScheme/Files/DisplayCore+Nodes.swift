@@ -7,16 +7,19 @@ extension DisplayCore {
         switch node {
         case .root, .windowFolder, .windowList: break
         case .display(let index, let generation, _):
-            guard let display = state.displays[index], display.generation & 0xfff_ffff == generation else {
-                throw .staleNFSFileHandle
-            }
+            guard let display = state.displays[index], display.generation & DisplayNode.generationMask == generation
+            else { throw .staleNFSFileHandle }
         case .frame(let index, let generation, _):
-            guard let display = state.displays[index], display.generation & 0xfff == generation else {
-                throw .staleNFSFileHandle
-            }
+            guard let display = state.displays[index],
+                display.had(generation, newest: display.frameGeneration, DisplayNode.frameMask)
+            else { throw .staleNFSFileHandle }
+        case .clipboard(let index, let generation):
+            guard let display = state.displays[index],
+                display.had(generation, newest: display.clipboardGeneration, .max)
+            else { throw .staleNFSFileHandle }
         case .window(let id):
             guard window(id) != nil || requests[id] != nil else { throw .staleNFSFileHandle }
-        case .windowPixels(let id): guard window(id) != nil else { throw .staleNFSFileHandle }
+        case .windowPixels(let id, _): guard window(id) != nil else { throw .staleNFSFileHandle }
         case .pathFolder: guard paths[number] != nil else { throw .staleNFSFileHandle }
         }
         return node
@@ -33,26 +36,28 @@ extension DisplayCore {
             guard let number = Self.displayNumber(text), let display = state.displays[number] else {
                 throw .noSuchFileOrDirectory
             }
-            return .display(number, generation: display.generation & 0xfff_ffff, nil)
+            return .display(number, generation: display.generation & DisplayNode.generationMask, nil)
         case .windowList:
-            guard let id = UInt32(text), window(id) != nil else { throw .noSuchFileOrDirectory }
-            return .windowPixels(id)
+            guard let id = UInt32(text), let index = window(id) else { throw .noSuchFileOrDirectory }
+            return state.windows[index].pixelsNode
         case .windowFolder: return try lookup(path: [], text)
         case .pathFolder: return try lookup(path: paths[parent] ?? [], text)
-        case .display(let number, let generation, nil):
+        case .display(let number, _, nil):
             guard let file = DisplayFile.allCases.first(where: { $0.name == text }),
-                let size = state.displays[number]?.size
+                let display = state.displays[number]
             else { throw .noSuchFileOrDirectory }
-            return Self.node(of: file, number, generation, size)
+            return Self.node(of: file, number, display)
         default: throw .notDirectory
         }
     }
 
     /// The node of a display's file.
-    static func node(of file: DisplayFile, _ number: Int, _ generation: UInt32, _ size: PixelSize) -> DisplayNode {
-        file == .frame
-            ? .frame(number, generation: generation & 0xfff, size)
-            : .display(number, generation: generation & 0xfff_ffff, file)
+    static func node(of file: DisplayFile, _ number: Int, _ display: DisplayState.Display) -> DisplayNode {
+        switch file {
+        case .frame: .frame(number, generation: display.frameGeneration & DisplayNode.frameMask, display.size)
+        case .clipboard: .clipboard(number, generation: display.clipboardGeneration)
+        default: .display(number, generation: display.generation & DisplayNode.generationMask, file)
+        }
     }
 
     /// The number that a name stands for: a digit, as there are few displays.
@@ -108,7 +113,12 @@ extension DisplayCore {
             return NodeAttributes(
                 node: node.number, mode: ModeBits.regular | DisplayFile.frame.permissions & display.mode,
                 size: UInt64(size.byteCount), uid: display.uid, gid: display.gid)
-        case .window(let id), .windowPixels(let id):
+        case .clipboard(let number, _):
+            guard let display = state.displays[number] else { throw .staleNFSFileHandle }
+            return NodeAttributes(
+                node: node.number, mode: ModeBits.regular | DisplayFile.clipboard.permissions & display.mode,
+                size: UInt64(display.clipboardCount), uid: display.uid, gid: display.gid)
+        case .window(let id), .windowPixels(let id, _):
             if let index = window(id) {
                 let window = state.windows[index]
                 return NodeAttributes(
@@ -124,7 +134,6 @@ extension DisplayCore {
 
     private func size(_ file: DisplayFile, _ number: Int, _ display: DisplayState.Display) -> UInt64 {
         switch file {
-        case .clipboard: UInt64(display.clipboardCount)
         case .info, .size, .cursor: UInt64(text(file, number).utf8.count)
         default: 0
         }
@@ -156,6 +165,34 @@ extension DisplayCore {
         }
     }
 
+    // MARK: Sizes that the kernel keeps
+
+    /// The kernel's size of a display's pixels may be another than theirs: they are another file from the next look-up on.
+    ///
+    /// - Parameter generation: that of the number that the kernel knows them by; of an earlier one nobody asks any more.
+    /// - Throws: ENOSPC if there is no room to keep that.
+    mutating func renewFrame(_ number: Int, after generation: UInt32) throws(Errno) {
+        guard let display = state.displays[number], display.frameGeneration & DisplayNode.frameMask == generation
+        else { return }
+        repeat { state.generations &+= 1 } while isFrameOpen(number, state.generations & DisplayNode.frameMask)
+        state.displays[number]?.frameGeneration = state.generations
+        guard keep(nil) else { throw .noSpace }
+    }
+
+    /// Whether somebody has a display's pixels of a generation open: as there are only so many generations they come again some day.
+    private func isFrameOpen(_ number: Int, _ generation: UInt32) -> Bool {
+        handles.values.contains {
+            guard case .frame(number, generation, _) = $0.node else { return false }
+            return true
+        }
+    }
+
+    /// The kernel's size of a window's pixels may be another than theirs: they are another file from the next look-up on.
+    mutating func renewPixels(_ index: Int) {
+        let open = Set(handles.values.map(\.node.number))
+        repeat { state.windows[index].version &+= 1 } while open.contains(state.windows[index].pixelsNode.number)
+    }
+
     // MARK: Handles
 
     /// A file is open no more: a window goes with the last.
@@ -165,7 +202,12 @@ extension DisplayCore {
             memory.discardSnapshot(Int(state.snapshots[index].place))
             state.snapshots.remove(at: index)
         }
+        finishedReaders.remove(key)
         if case .window(let id) = open.node, !isOpen(id) { removeWindow(id) }
+        // What the kernel keeps of a file that nobody has open or mapped it reads anew when it is opened again.
+        if mappedNodes.contains(open.node.number), !handles.values.contains(where: { $0.node == open.node }) {
+            mappedNodes.remove(open.node.number)
+        }
     }
 
     private func isOpen(_ id: UInt32) -> Bool { handles.values.contains { $0.node == .window(id) } }

@@ -15,10 +15,7 @@ extension DisplayScheme {
                 core.requests[id] = nil
                 guard core.keep(nil) else { throw .noSpace }
             }
-            if case .display(let number, _, .clipboard) = found, flags & OpenFlags.truncate != 0 {
-                core.setClipboard(number, [])
-                guard core.keep(nil) else { throw .noSpace }
-            }
+            if flags & OpenFlags.truncate != 0 { try core.truncated(found) }
             return core.register(key, found, flags)
         }
     }
@@ -42,9 +39,13 @@ extension DisplayScheme {
         path: RawSpan, handle: UInt64, flags: UInt32, mode: UInt32, _ context: inout CallContext
     ) throws(Errno) -> UInt64 {
         let parts = path.copied().split(separator: 0x2f)
-        let node = try core.withLock { core throws(Errno) in
+        let node = try core.withLock { core throws(Errno) -> DisplayNode in
             var node = DisplayNode.root
             for part in parts { node = try core.lookup(node.number, Array(part)) }
+            // Not the number that the kernel looks up, as it learns nothing of this one's changes.
+            if case .clipboard(let number, _) = node, let display = core.state.displays[number] {
+                return .clipboard(number, generation: display.generation)
+            }
             return node
         }
         try open(node.number, handle: handle, flags: flags, &context)
@@ -61,7 +62,7 @@ extension DisplayScheme {
             guard kind == "clipboard", case .window = try core.node(node), let display = core.state.displays[0] else {
                 throw .invalidArgument
             }
-            let clipboard = DisplayNode.display(0, generation: display.generation & 0xfff_ffff, .clipboard)
+            let clipboard = DisplayNode.clipboard(0, generation: display.generation)
             _ = core.register(key, clipboard, OpenFlags.readWrite)
             return clipboard
         }
@@ -103,6 +104,21 @@ extension DisplayScheme {
 }
 
 extension DisplayCore {
+    /// A file was opened with O_TRUNC: the kernel takes it for empty from now on, and only a clipboard is.
+    mutating func truncated(_ node: DisplayNode) throws(Errno) {
+        switch node {
+        case .clipboard(let number, let generation):
+            setClipboard(number, [], through: generation)
+            guard keep(nil) else { throw .noSpace }
+        case .frame(let number, let generation, _): try renewFrame(number, after: generation)
+        case .windowPixels(let id, _):
+            guard let index = window(id), state.windows[index].pixelsNode == node else { return }
+            renewPixels(index)
+            guard keep(nil) else { throw .noSpace }
+        default: break
+        }
+    }
+
     /// Notes an open file; returns what the kernel may do with it.
     mutating func register(_ key: HandleKey, _ node: DisplayNode, _ flags: UInt32) -> OpenedFlags {
         handles[key] = OpenHandle(node: node, flags: flags)

@@ -26,10 +26,10 @@ extension DisplayScheme {
         try change(&context) { core throws(Errno) in
             let found = try core.node(node)
             guard let (number, file) = found.display else { return try core.attributes(found) }
-            if file == .clipboard, let size = changes.size {
-                try core.setClipboard(number, count: size)
+            if case .clipboard(_, let generation) = found, let size = changes.size {
+                try core.setClipboard(number, count: size, through: generation)
             }
-            // What a shell's ">" asks for: other files have the size that they have.
+            // Other files have the size that they have: the kernel takes it from the answer.
             if let mode = changes.mode {
                 guard file == nil else { throw .notPermitted }
                 core.state.displays[number]?.mode = mode & 0o7777
@@ -107,14 +107,15 @@ extension DisplayCore {
         case .root:
             for (number, display) in state.displays.enumerated() {
                 guard let display else { continue }
-                nodes.append(("\(number)", .display(number, generation: display.generation & 0xfff_ffff, nil)))
+                let generation = display.generation & DisplayNode.generationMask
+                nodes.append(("\(number)", .display(number, generation: generation, nil)))
             }
             nodes += [("window", .windowFolder), ("windows", .windowList)]
-        case .windowList: nodes = state.windows.map { ("\($0.id)", .windowPixels($0.id)) }
+        case .windowList: nodes = state.windows.map { ("\($0.id)", $0.pixelsNode) }
         case .windowFolder, .pathFolder: break
-        case .display(let number, let generation, nil):
-            guard let size = state.displays[number]?.size else { throw .staleNFSFileHandle }
-            nodes = DisplayFile.allCases.map { ($0.name, Self.node(of: $0, number, generation, size)) }
+        case .display(let number, _, nil):
+            guard let display = state.displays[number] else { throw .staleNFSFileHandle }
+            nodes = DisplayFile.allCases.map { ($0.name, Self.node(of: $0, number, display)) }
         default: throw .notDirectory
         }
         var entries: [(String, NodeAttributes)] = []
@@ -123,17 +124,24 @@ extension DisplayCore {
     }
 
     /// Cuts a clipboard, or fills it up with zeros.
-    mutating func setClipboard(_ number: Int, count: UInt64) throws(Errno) {
+    mutating func setClipboard(_ number: Int, count: UInt64, through generation: UInt32) throws(Errno) {
         guard let display = state.displays[number] else { throw .staleNFSFileHandle }
         guard let count = Int(exactly: count), count <= DisplayMemory.clipboardBytes else { throw .fileTooLarge }
         var bytes = memory.clipboard(number, display)
         bytes = Array(bytes.prefix(count)) + [UInt8](repeating: 0, count: max(0, count - bytes.count))
-        setClipboard(number, bytes)
+        setClipboard(number, bytes, through: generation)
     }
 
     /// Gives a display another clipboard, no longer than there is room for.
-    mutating func setClipboard(_ number: Int, _ bytes: [UInt8]) {
+    ///
+    /// - Parameter generation: that of the number that it was changed by; nil for a viewer. The kernel follows the size only through the
+    ///   number that it looks up: changed otherwise, the clipboard is another file from the next look-up on.
+    mutating func setClipboard(_ number: Int, _ bytes: [UInt8], through generation: UInt32?) {
         guard var display = state.displays[number] else { return }
+        if generation != display.clipboardGeneration, bytes.count != display.clipboardCount {
+            state.generations &+= 1
+            display.clipboardGeneration = state.generations
+        }
         let changes = display.clipboardChanges &+ 1
         memory.setClipboard(number, place: changes, bytes)
         display.clipboardChanges = changes

@@ -13,6 +13,7 @@ extension DisplayScheme {
         let found = try core.withLock { core throws(Errno) in try core.node(node) }
         if case .display(let number, _, .picture) = found, offset == 0 {
             // Packing a picture takes long: the others go on meanwhile.
+            try core.withLock { core throws(Errno) in try core.checkRoomForSnapshot(key) }
             guard let picture = core.withLock({ Compositor.picture($0, number) }),
                 let bytes = PNGEncoder.encode(picture)
             else { throw .noMemory }
@@ -21,14 +22,14 @@ extension DisplayScheme {
         let isFromCache = context.isFromCache
         return try change(&context) { core throws(Errno) in
             switch found {
-            case .display(let number, _, let file?):
-                try core.read(file, number, key, caller, at: offset, into: &buffer)
             case .frame(let number, _, _):
-                try core.readFrame(number, found, at: offset, into: &buffer, isFromCache)
-            case .window(let id) where !isFromCache: try core.readEvents(id, caller, into: &buffer)
-            case .window(let id), .windowPixels(let id):
-                try core.readPixels(window: id, found, at: offset, into: &buffer, isFromCache)
-            default: throw .isDirectory
+                return try core.readFrame(number, found, at: offset, into: &buffer, isFromCache)
+            case .window(let id) where !isFromCache: return try core.readEvents(id, caller, into: &buffer)
+            case .window(let id), .windowPixels(let id, _):
+                return try core.readPixels(window: id, found, at: offset, into: &buffer, isFromCache)
+            default:
+                guard case (let number, let file?)? = found.display else { throw .isDirectory }
+                return try core.read(file, number, key, caller, at: offset, into: &buffer)
             }
         }
     }
@@ -42,19 +43,20 @@ extension DisplayScheme {
             let found = try core.node(node)
             if case (let number, let file?)? = found.display {
                 if let again = core.answer(caller) { return Int(again) }
-                return try core.write(file, number, caller, at: offset, bytes, isFromCache)
+                return try core.write(file, number, found, caller, at: offset, bytes, isFromCache)
             }
             switch found {
             case .window(let id) where !isFromCache:
                 if let again = core.answer(caller) { return Int(again) }
-                guard let index = core.window(id) else { throw .staleNFSFileHandle }
-                guard let text = String(validating: bytes.copied(), as: UTF8.self) else { throw .invalidArgument }
-                for line in text.split(separator: "\n") {
-                    guard core.command(String(line), index) else { throw .invalidArgument }
-                }
+                guard core.window(id) != nil else { throw .staleNFSFileHandle }
+                guard let lines = TextLines.split(bytes.copied()) else { throw .invalidArgument }
+                // All are known before the first is carried out.
+                let commands = lines.compactMap { WindowCommand($0) }
+                guard commands.count == lines.count else { throw .invalidArgument }
+                for command in commands { core.carryOut(command, id) }
                 guard core.keep(caller, result: Int64(bytes.byteCount)) else { throw .noSpace }
                 return bytes.byteCount
-            case .window(let id), .windowPixels(let id):
+            case .window(let id), .windowPixels(let id, _):
                 return try core.writePixels(window: id, at: offset, bytes, isFromCache)
             default: throw .isDirectory
             }
@@ -145,10 +147,28 @@ extension DisplayCore {
         return count
     }
 
-    /// Keeps a picture for the file that it is read through.
+    /// Throws EBUSY if there is no place for a picture: others are in the middle of theirs.
+    func checkRoomForSnapshot(_ key: HandleKey) throws(Errno) {
+        guard state.snapshots.count == DisplayMemory.snapshotCount else { return }
+        guard state.snapshots.contains(where: { $0.key == key || finishedReaders.contains($0.key) }) else {
+            throw .resourceBusy
+        }
+    }
+
+    /// Keeps a picture for the file that it is read through: in place of its last one, or of one that was read to the end.
     mutating func keepSnapshot(_ bytes: [UInt8], _ key: HandleKey) throws(Errno) {
-        state.snapshots.removeAll { $0.key == key }
-        if state.snapshots.count == DisplayMemory.snapshotCount { state.snapshots.removeFirst() }
+        try checkRoomForSnapshot(key)
+        var replaced = state.snapshots.firstIndex { $0.key == key }
+        if replaced == nil, state.snapshots.count == DisplayMemory.snapshotCount {
+            replaced = state.snapshots.firstIndex { finishedReaders.contains($0.key) }
+        }
+        if let replaced {
+            let old = state.snapshots.remove(at: replaced)
+            finishedReaders.remove(old.key)
+            // It must not count any more when its bytes are gone.
+            guard keep(nil) else { throw .noSpace }
+            memory.discardSnapshot(Int(old.place))
+        }
         let used = Set(state.snapshots.map(\.place))
         guard let place = (0..<UInt32(DisplayMemory.snapshotCount)).first(where: { !used.contains($0) }),
             memory.setSnapshot(Int(place), bytes)
@@ -157,12 +177,15 @@ extension DisplayCore {
         guard keep(nil) else { throw .noSpace }
     }
 
-    private func readSnapshot(
+    private mutating func readSnapshot(
         _ key: HandleKey, at offset: UInt64, into buffer: inout MutableRawSpan
     ) throws(Errno) -> Int {
-        // Read from the middle without the beginning, or pushed out by other readers.
+        // Read from the middle without the beginning; or read to the end, and its place needed for another.
         guard let snapshot = state.snapshots.last(where: { $0.key == key }) else { throw .staleNFSFileHandle }
-        guard let start = Int(exactly: offset), start < snapshot.count else { return 0 }
+        guard let start = Int(exactly: offset), start < snapshot.count else {
+            finishedReaders.insert(key)
+            return 0
+        }
         let count = min(buffer.byteCount, snapshot.count - start)
         return buffer.fill(from: memory.snapshot(Int(snapshot.place), start..<(start + count)), at: 0)
     }
@@ -170,12 +193,20 @@ extension DisplayCore {
     // MARK: Writing
 
     mutating func write(
-        _ file: DisplayFile, _ number: Int, _ caller: Caller, at offset: UInt64, _ bytes: RawSpan, _ isFromCache: Bool
+        _ file: DisplayFile, _ number: Int, _ node: DisplayNode, _ caller: Caller, at offset: UInt64, _ bytes: RawSpan,
+        _ isFromCache: Bool
     ) throws(Errno) -> Int {
         guard let display = state.displays[number] else { throw .staleNFSFileHandle }
         switch file {
         case .info, .picture: throw .badFileDescriptor
-        case .frame: return writeFrame(number, display, at: offset, bytes, isFromCache)
+        case .frame:
+            if case .frame(_, let generation, let size) = node, !isFromCache,
+                offset > UInt64(size.byteCount) || UInt64(bytes.byteCount) > UInt64(size.byteCount) - offset
+            {
+                // To the kernel the file has grown.
+                try renewFrame(number, after: generation)
+            }
+            return writeFrame(number, display, at: offset, bytes, isFromCache)
         case .text:
             guard write(bytes, toTerminal: number, caller) else { throw .noSpace }
             return bytes.byteCount
@@ -187,42 +218,55 @@ extension DisplayCore {
             let start = Int(offset)
             if text.count < start { text += [UInt8](repeating: 0, count: start - text.count) }
             let old = text.dropFirst(start + bytes.byteCount)
-            setClipboard(number, text.prefix(start) + bytes.copied() + old)
+            guard case .clipboard(_, let generation) = node else { throw .staleNFSFileHandle }
+            setClipboard(number, text.prefix(start) + bytes.copied() + old, through: generation)
             deliver(InputEvent(.clipboardUpdate), toDisplay: number)
         case .size, .cursor, .damage:
-            guard let text = String(validating: bytes.copied(), as: UTF8.self) else { throw .invalidArgument }
-            return try write(text, to: file, number, caller, count: bytes.byteCount)
+            return try writeLines(bytes, to: file, number, caller)
         }
         guard keep(caller, result: Int64(bytes.byteCount)) else { throw .noSpace }
         return bytes.byteCount
     }
 
-    private mutating func write(
-        _ text: String, to file: DisplayFile, _ number: Int, _ caller: Caller, count: Int
+    private mutating func writeLines(
+        _ bytes: RawSpan, to file: DisplayFile, _ number: Int, _ caller: Caller
     ) throws(Errno) -> Int {
         guard let display = state.displays[number] else { throw .staleNFSFileHandle }
+        let count = bytes.byteCount
+        let bytes = bytes.copied()
         if file == .size {
-            guard let size = PixelSize(text: text) else { throw .invalidArgument }
+            guard let text = String(validating: bytes, as: UTF8.self), let size = PixelSize(text: text) else {
+                throw .invalidArgument
+            }
             if size == display.size { return count }
             guard resize(number, size, caller, result: Int64(count)) else { throw .noSpace }
             return count
         }
-        for line in text.split(separator: "\n") {
+        guard let lines = TextLines.split(bytes) else { throw .invalidArgument }
+        var parts: [Rectangle] = []
+        var places: [DisplayState.Pointer] = []
+        for line in lines {
             let numbers = line.split { $0 == " " || $0 == "," || $0 == "\t" }.map { Int($0) }
             if file == .damage {
                 guard numbers.count == 4, let x = numbers[0], let y = numbers[1], let width = numbers[2],
                     let height = numbers[3], PixelSize(width: width, height: height) != nil,
                     Window.positions.contains(x), Window.positions.contains(y)
                 else { throw .invalidArgument }
-                note(number, Rectangle(x: x, y: y, width: width, height: height))
+                parts.append(Rectangle(x: x, y: y, width: width, height: height))
             } else {
                 guard (2...3).contains(numbers.count), let x = numbers[0], let y = numbers[1],
-                    let isVisible = numbers.count == 3 ? numbers[2] : display.pointer.isVisible ? 1 : 0,
+                    let isVisible = numbers.count == 3
+                        ? numbers[2] : (places.last ?? display.pointer).isVisible ? 1 : 0,
                     (0...1).contains(isVisible)
                 else { throw .invalidArgument }
-                setPointer(number, isVisible: isVisible == 1)
-                take(InputEvent(.mouse, Int64(x), Int64(y)), number)
+                places.append(DisplayState.Pointer(x: x, y: y, isVisible: isVisible == 1))
             }
+        }
+        // All of it is known before anything is done.
+        for part in parts { note(number, part) }
+        for place in places {
+            setPointer(number, isVisible: place.isVisible)
+            take(InputEvent(.mouse, Int64(place.x), Int64(place.y)), number)
         }
         // What was written through a mapping lies in the kernel's pages: it is fetched from there.
         if file == .damage { staleFrames(number) }
@@ -248,9 +292,9 @@ extension DisplayCore {
                 if let event = InputEvent(bytes[start...]) { events.append(event) }
             }
         } else {
-            guard let text = String(validating: bytes, as: UTF8.self) else { throw .invalidArgument }
-            for line in text.split(separator: "\n") {
-                guard let known = InputEvent.events(line: String(line)) else { throw .invalidArgument }
+            guard let lines = TextLines.split(bytes) else { throw .invalidArgument }
+            for line in lines {
+                guard let known = InputEvent.events(line: line) else { throw .invalidArgument }
                 events += known
             }
         }
@@ -317,10 +361,7 @@ extension DisplayCore {
         let part = bytes.extracting(first: min(bytes.byteCount, window.size.byteCount - start))
         memory.memory.copyBytes(from: part, at: memory.pixelsOffset(window) + start)
         noteBytes(0, window.size, (window.x, window.y), start, part.byteCount)
-        if !isFromCache {
-            stale(.window(id))
-            stale(.windowPixels(id))
-        }
+        if !isFromCache { staleWindow(id) }
         return isFromCache ? bytes.byteCount : part.byteCount
     }
 }

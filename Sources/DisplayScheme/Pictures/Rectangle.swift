@@ -44,6 +44,18 @@ public struct Rectangle: Sendable, Equatable {
             x: left, y: top, width: max(right, other.right) &- left, height: max(bottom, other.bottom) &- top)
     }
 
+    /// What isn't in another one, in up to four parts.
+    public func subtracting(_ other: Rectangle) -> [Rectangle] {
+        let common = intersection(other)
+        if common.isEmpty { return isEmpty ? [] : [self] }
+        return [
+            Rectangle(x: x, y: y, width: width, height: common.y &- y),
+            Rectangle(x: x, y: common.y, width: common.x &- x, height: common.height),
+            Rectangle(x: common.right, y: common.y, width: right &- common.right, height: common.height),
+            Rectangle(x: x, y: common.bottom, width: width, height: bottom &- common.bottom),
+        ].filter { !$0.isEmpty }
+    }
+
     /// Whether a pixel is in it.
     public func contains(_ column: Int, _ row: Int) -> Bool {
         column >= x && column < right && row >= y && row < bottom

@@ -19,6 +19,8 @@ struct DisplayCore {
     var woken: [UInt64] = []
     /// Nodes whose pages the kernel keeps, because they are mapped.
     var mappedNodes: Set<UInt64> = []
+    /// Who has read a picture to its end. Not kept: at worst such a reader holds its place until it closes.
+    var finishedReaders: Set<HandleKey> = []
     /// Nodes whose pages in the kernel's cache are no longer right.
     var staleNodes: Set<UInt64> = []
     /// What viewers haven't seen yet, by display.
@@ -103,9 +105,13 @@ struct DisplayCore {
     mutating func makeDisplay(_ number: Int, _ size: PixelSize, uid: UInt32, gid: UInt32, mode: UInt32) {
         state.generations &+= 1
         var display = DisplayState.Display(generation: state.generations, size: size, uid: uid, gid: gid, mode: mode)
+        display.frameGeneration = state.generations
         // Other than what the last display of this number left as done.
         display.textChanges = state.generations << 8 | 1
         display.clearings = state.generations << 8 | 1
+        // The display's own is for who comes without the kernel.
+        state.generations &+= 1
+        display.clipboardGeneration = state.generations
         state.displays[number] = display
         let terminal = TextTerminal(size)
         terminals[number] = terminal
@@ -147,9 +153,9 @@ struct DisplayCore {
         if viewerCount > 0 { onDamage() }
     }
 
-    /// What the kernel keeps of a file is no longer right.
-    mutating func stale(_ node: DisplayNode) {
-        if mappedNodes.contains(node.number) { staleNodes.insert(node.number) }
+    /// What the kernel keeps of a window's pixels is no longer right, whatever number it knows them by.
+    mutating func staleWindow(_ id: UInt32) {
+        for node in mappedNodes where DisplayNode(node)?.window == id { staleNodes.insert(node) }
     }
 
     /// What the kernel keeps of a display's pixels is no longer right, whatever size it knows.
@@ -207,38 +213,4 @@ struct DisplayCore {
     }
 
     private static let typedLimit = 4096
-}
-
-/// What of a display has changed since a viewer was told: a few rectangles, merged when they become many.
-struct DamageList: Equatable, Sendable {
-    private(set) var rectangles: [Rectangle] = []
-    private(set) var isResized = false
-    private static let limit = 16
-
-    var isEmpty: Bool { rectangles.isEmpty && !isResized }
-
-    mutating func add(_ rectangle: Rectangle) {
-        if rectangle.isEmpty || rectangles.contains(where: { $0.intersection(rectangle) == rectangle }) { return }
-        rectangles.removeAll { $0.intersection(rectangle) == $0 }
-        if rectangles.count == Self.limit {
-            rectangles = [rectangles.reduce(rectangle) { $0.union($1) }]
-        } else {
-            rectangles.append(rectangle)
-        }
-    }
-
-    mutating func sizeChanged() {
-        isResized = true
-        rectangles = []
-    }
-
-    mutating func take() -> DamageList {
-        defer { self = DamageList() }
-        return self
-    }
-
-    mutating func add(_ other: DamageList) {
-        if other.isResized { sizeChanged() }
-        for rectangle in other.rectangles { add(rectangle) }
-    }
 }

@@ -27,6 +27,9 @@ struct DisplayState: Equatable {
         /// How often the clipboard was changed, and in which of its two places it is.
         var clipboardChanges: UInt32 = 0
         var clipboardCount = 0
+        /// Those of the numbers that pixels and clipboard are looked up by (`DisplayNode`).
+        var frameGeneration: UInt32 = 0
+        var clipboardGeneration: UInt32 = 0
         /// How often the pixels must have been made anew (a new size).
         var clearings: UInt32 = 0
     }
@@ -69,7 +72,7 @@ struct DisplayState: Equatable {
 
     /// The displays by number; nil where there is none.
     var displays: [Display?] = Array(repeating: nil, count: DisplayMemory.displayCount)
-    /// How many displays were made so far.
+    /// The last generation that was given to a display, its pixels or its clipboard.
     var generations: UInt32 = 0
     /// The windows on display 0, from the lowest to the topmost.
     var windows: [Window] = []
@@ -108,6 +111,12 @@ struct DisplayState: Equatable {
             writer.put(viewer)
             writer.put(number)
         }
+        for display in displays {
+            guard let display else { continue }
+            writer.put(display.frameGeneration)
+            writer.put(display.clipboardGeneration)
+        }
+        for window in windows { writer.put(window.version) }
         return writer.bytes
     }
 
@@ -143,11 +152,26 @@ struct DisplayState: Equatable {
             let viewer = reader.uint64()
             effects[viewer] = reader.uint64()
         }
+        if !reader.isAtEnd {
+            for index in displays.indices where displays[index] != nil {
+                displays[index]?.frameGeneration = reader.uint32()
+                displays[index]?.clipboardGeneration = reader.uint32()
+            }
+            for index in windows.indices { windows[index].version = reader.uint32() }
+        }
         guard reader.isWhole else { return nil }
     }
 }
 
 extension DisplayState.Display {
+    /// Whether a file of this display, of which `newest` is the last generation, had another: those of the display's first one on.
+    ///
+    /// - Parameter mask: the bits that are known of the generation.
+    func had(_ generation: UInt32, newest: UInt32, _ mask: UInt32) -> Bool {
+        let age = newest &- self.generation
+        return age > mask || (generation &- self.generation) & mask <= age
+    }
+
     func encode(into writer: inout StateWriter) {
         writer.put(generation)
         writer.put(size.width)
@@ -170,6 +194,9 @@ extension DisplayState.Display {
 
     init?(decoding reader: inout StateReader) {
         generation = reader.uint32()
+        // What an older process wrote says nothing else.
+        frameGeneration = generation
+        clipboardGeneration = generation
         guard let size = PixelSize(width: reader.int(), height: reader.int()) else { return nil }
         self.size = size
         uid = reader.uint32()

@@ -54,6 +54,11 @@ struct Window: Equatable {
     var uid: UInt32
     var gid: UInt32
     var events = DisplayState.EventQueue()
+    /// That of the number that its pixels are looked up by.
+    var version: UInt32 = 0
+
+    /// Its pixels in `windows`.
+    var pixelsNode: DisplayNode { .windowPixels(id, version: version & DisplayNode.versionMask) }
 
     /// The part of the display that it covers, title bar and frame included.
     var frame: Rectangle {

@@ -57,23 +57,45 @@ struct TextTerminal: Equatable {
         changedRows = Array(repeating: true, count: rows)
     }
 
-    /// What goes with the size; the contents stay at the upper left, and so that the cursor's row is there.
+    /// What goes with the size; the contents of both screens stay at the upper left, and so that the cursor's row is there: of the screen
+    /// that isn't shown the saved one's.
     mutating func resize(_ size: PixelSize) {
         var new = TextTerminal(size)
+        let isAlternate = modes.contains(.alternateScreen)
         let skipped = max(0, cursor.row - new.rows + 1)
-        for row in 0..<min(rows - skipped, new.rows) {
-            for column in 0..<min(columns, new.columns) {
-                new.cells[row * new.columns + column] = cells[(row + skipped) * columns + column]
-            }
+        let savedSkipped = isAlternate ? max(0, savedCursor.row - new.rows + 1) : skipped
+        new.take(cells, of: self, from: skipped)
+        // The other screen's contents are needed as long as the alternate one is shown, which is empty whenever it is shown anew.
+        if isAlternate, !otherCells.isEmpty {
+            swap(&new.cells, &new.otherCells)
+            new.cells = Array(repeating: TerminalCell(), count: new.otherCells.count)
+            new.take(otherCells, of: self, from: savedSkipped)
+            swap(&new.cells, &new.otherCells)
         }
-        new.cursor = cursor
-        new.cursor.row = min(cursor.row - skipped, new.rows - 1)
-        new.cursor.column = min(cursor.column, new.columns - 1)
-        new.cursor.wrapsNext = false
-        new.modes = modes.subtracting(.alternateScreen)
+        new.cursor = fitted(cursor, skipped, new)
+        new.savedCursor = fitted(savedCursor, savedSkipped, new)
+        new.modes = modes
         new.parser = parser
         new.replies = replies
         self = new
+    }
+
+    /// Takes cells of a terminal of another size, from a row on.
+    private mutating func take(_ other: [TerminalCell], of terminal: TextTerminal, from first: Int) {
+        for row in 0..<min(terminal.rows - first, rows) {
+            for column in 0..<min(terminal.columns, columns) {
+                cells[row * columns + column] = other[(row + first) * terminal.columns + column]
+            }
+        }
+    }
+
+    /// Where a cursor is in a terminal of another size, whose first row is another.
+    private func fitted(_ cursor: Cursor, _ first: Int, _ terminal: TextTerminal) -> Cursor {
+        var cursor = cursor
+        cursor.row = max(0, min(cursor.row - first, terminal.rows - 1))
+        cursor.column = min(cursor.column, terminal.columns - 1)
+        cursor.wrapsNext = false
+        return cursor
     }
 
     /// What of the modes concerns keys.

@@ -33,6 +33,8 @@ extension ViewerSession {
             for part in running.parts { part.encode(into: &writer) }
         }
         writer.put(clipboardSeen)
+        writer.put(sizeSeen.width)
+        writer.put(sizeSeen.height)
     }
 
     /// Taken up from what was kept; nil if it makes no sense. What has changed meanwhile isn't known: everything may have.
@@ -74,6 +76,11 @@ extension ViewerSession {
             running = Update(parts: parts, style: style)
         }
         if !reader.isAtEnd { clipboardSeen = reader.uint32() }
+        sizeSeen = size
+        if !reader.isAtEnd {
+            guard let seen = PixelSize(width: reader.int(), height: reader.int()) else { return nil }
+            sizeSeen = seen
+        }
         damage.sizeChanged()
     }
 }

@@ -40,11 +40,12 @@ extension ViewerSession {
     }
 
     private mutating func beginUpdate(_ scheme: DisplayScheme) {
-        guard let request else { return }
-        if damage.isResized || scheme.size(of: display) != size {
-            guard let new = scheme.size(of: display) else { return }
+        guard let request, let new = scheme.size(of: display) else { return }
+        if damage.isResized || new != sizeSeen || takesSize && new != size {
+            sizeSeen = new
             damage = DamageList()
-            damage.add(new.bounds)
+            // Who isn't told of the size sees black where nothing is any more.
+            damage.add(takesSize ? new.bounds : size.bounds)
             if takesSize, new != size {
                 size = new
                 output += [ServerMessage.update, 0]
@@ -54,13 +55,12 @@ extension ViewerSession {
                 return
             }
         }
-        var parts = [request.rectangle]
-        if request.isIncremental {
-            parts = damage.rectangles.map { $0.intersection(request.rectangle) }
-        }
-        parts = parts.map { $0.intersection(size.bounds) }.filter { !$0.isEmpty }
+        damage.crop(to: size)
+        let wanted = request.rectangle.intersection(size.bounds)
+        var parts = request.isIncremental ? damage.rectangles.map { $0.intersection(wanted) } : [wanted]
+        parts = parts.filter { !$0.isEmpty }
         guard !parts.isEmpty else { return }
-        _ = damage.take()
+        damage.remove(wanted)
         self.request = nil
         parts = parts.flatMap { part in
             stride(from: part.x, to: part.right, by: Self.stripeWidth).map {
@@ -137,9 +137,9 @@ extension DisplayScheme {
 
     /// Takes a viewer's clipboard. Returns how often it was changed then; nil if that was done already.
     func setClipboard(_ text: String, _ display: Int, _ effect: ViewerEffect) -> UInt32? {
-        change { core in
+        change { core -> UInt32? in
             guard core.begin(effect) else { return nil }
-            core.setClipboard(display, Array(text.utf8.prefix(DisplayMemory.clipboardBytes)))
+            core.setClipboard(display, Array(text.utf8.prefix(DisplayMemory.clipboardBytes)), through: nil)
             core.deliver(InputEvent(.clipboardUpdate), toDisplay: display)
             _ = core.keep(nil)
             return core.state.displays[display]?.clipboardChanges

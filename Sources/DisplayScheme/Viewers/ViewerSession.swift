@@ -73,13 +73,18 @@ struct ViewerSession {
     var running: Update?
     var zrleHasBegun = false
     var damage = DamageList()
+    /// The size that the viewer was told.
     var size = PixelSize.standard
+    /// The display's size when its last update began: another one is news once, also to a viewer that can't be told.
+    var sizeSeen = PixelSize.standard
     var buttons: UInt8 = 0
     var effects: UInt64 = 0
     /// The change of the clipboard that the viewer was told of last, or made.
     var clipboardSeen: UInt32 = 0
 
     static let sizeEncoding: Int32 = -223
+    /// The pixels that have numbers.
+    private static let plane = Rectangle(width: 65535, height: 65535)
     private static let levelEncodings: ClosedRange<Int32> = -256 ... -247
     private static let longestText = 1 << 20
     /// What may come at a time before the viewer is served.
@@ -207,6 +212,9 @@ struct ViewerSession {
 
     private mutating func begin(_ scheme: DisplayScheme) {
         size = scheme.size(of: display) ?? .standard
+        sizeSeen = size
+        // What it sees first it asks for as a whole.
+        damage = DamageList()
         put16(size.width)
         put16(size.height)
         output += RemotePixelFormat.native.bytes
@@ -238,7 +246,7 @@ struct ViewerSession {
         case .updateRequest:
             guard waiting >= 10 else { return false }
             let rectangle = Rectangle(x: number16(2), y: number16(4), width: number16(6), height: number16(8))
-            request = Request(rectangle: rectangle, isIncremental: byte(1) != 0)
+            ask(Request(rectangle: rectangle.intersection(Self.plane), isIncremental: byte(1) != 0))
             position += 10
         case .key:
             guard waiting >= 8 else { return false }
@@ -263,6 +271,17 @@ struct ViewerSession {
             clipboardSeen = scheme.setClipboard(text, display, nextEffect()) ?? clipboardSeen
         }
         return true
+    }
+
+    /// Notes what a viewer asks for. What it asked for before and hasn't got yet it still wants: one answer is for both, with all of a
+    /// rectangle that was asked for as a whole.
+    private mutating func ask(_ new: Request) {
+        guard let old = request, old != new else {
+            request = new
+            return
+        }
+        for part in [old, new] where !part.isIncremental { damage.add(part.rectangle) }
+        request = Request(rectangle: old.rectangle.union(new.rectangle), isIncremental: true)
     }
 
     private mutating func nextEffect() -> ViewerEffect {

@@ -9,8 +9,8 @@ struct ViewDisplay: ParsableCommand {
         commandName: "view",
         abstract: "Look at a mount's display.",
         discussion: """
-            Opens what the mount was told to listen on (display.vnc, display.web): a VNC viewer, or with --web a browser. \
-            With --print it only says the address.
+            Opens what the mount was told to listen on (display.vnc, display.web): with the first VNC viewer that is installed, \
+            or with --web in a browser. With --print it only says the address.
             """)
 
     @Argument(help: "Where the schemes are mounted.", completion: .directory)
@@ -49,11 +49,15 @@ struct ViewDisplay: ParsableCommand {
             Swift.print(target)
             return
         }
-        let programs = web ? ["xdg-open"] : ["vncviewer", "xtigervncviewer"]
+        let programs = web ? [ViewerProgram("xdg-open", target)] : address.viewers
         for program in programs {
-            var arguments: [UnsafeMutablePointer<CChar>?] = unsafe [strdup(program), strdup(target), nil]
-            _ = unsafe execvp(program, &arguments)
+            var arguments = unsafe ([program.name] + program.arguments).map { unsafe strdup($0) } + [nil]
+            _ = unsafe execvp(program.name, &arguments)
         }
-        throw ToolFailure("\(programs.joined(separator: " and ")) can't be started: open \(target) yourself")
+        let names = programs.map(\.name)
+        throw ToolFailure(
+            names.count == 1
+                ? "\(names[0]) can't be started: open \(target) yourself"
+                : "none of \(names.joined(separator: ", ")) can be started: open \(target) yourself")
     }
 }

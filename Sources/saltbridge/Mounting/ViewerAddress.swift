@@ -52,6 +52,24 @@ struct ViewerAddress: Equatable {
         }
     }
 
+    /// Programs that show a display at the address, in the order in which they are tried. Those that take no path of a Unix socket, or no
+    /// address of this kind, aren't among them.
+    var viewers: [ViewerProgram] {
+        let tiger = ["vncviewer", "xtigervncviewer"].map { ViewerProgram($0, viewerArgument) }
+        guard case .internet(let address) = place else { return tiger }
+        let url = "vnc://\(Self.host(address)):\(address.port)"
+        // To it the number after the only colon is that of a display.
+        let gtk =
+            address.isIPv6 ? [] : [ViewerProgram("gvncviewer", "\(address.host):\(Int(address.port) - Self.firstPort)")]
+        return tiger + gtk + [
+            ViewerProgram("remote-viewer", url), ViewerProgram("vinagre", viewerArgument),
+            ViewerProgram("remmina", "-c", url), ViewerProgram("krdc", url), ViewerProgram("xdg-open", url),
+        ]
+    }
+
+    /// The port of display 0, as VNC counts displays.
+    private static let firstPort = 5900
+
     /// The address of the page; nil for a Unix socket.
     var page: String? {
         guard case .internet(let address) = place else { return nil }
@@ -60,5 +78,16 @@ struct ViewerAddress: Equatable {
 
     private static func host(_ address: SocketAddress) -> String {
         address.isIPv6 ? "[\(address.host)]" : address.host
+    }
+}
+
+/// A program that shows what is at an address.
+struct ViewerProgram: Equatable {
+    let name: String
+    let arguments: [String]
+
+    init(_ name: String, _ arguments: String...) {
+        self.name = name
+        self.arguments = arguments
     }
 }
