@@ -214,7 +214,12 @@ let package = Package(
             name: "scheme-peer",
             dependencies: ["SchemeKit", "SchemeTransport", "SchemeProtocol", "Platform", "CLinux", systemPackage],
             path: "Tests/SchemePeer", swiftSettings: common),
-        tests("NetworkScheme", ["NetworkScheme", "Platform", systemPackage]),
+        tests(
+            "NetworkScheme",
+            [
+                "NetworkScheme", "SchemeKit", "SchemeTransport", "SchemeProtocol", "TestSupport", "Platform",
+                systemPackage,
+            ]),
         .target(
             name: "SchemeTestSupport",
             dependencies: ["SchemeKit", "SchemeTransport", "SchemeProtocol", "Platform", systemPackage],
