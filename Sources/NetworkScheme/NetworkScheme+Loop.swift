@@ -141,11 +141,13 @@ extension NetworkScheme {
             return
         }
         connection.isResolving = true
-        let (slot, serial, port) = (connection.slot, connection.serial, endpoint.port)
+        let (slot, serial, wish, port) = (connection.slot, connection.serial, connection.wish, endpoint.port)
         resolver.resolve(endpoint.host) { [weak self] answer in
             guard let self else { return }
             let nodes = self.state.withLock { state -> Set<UInt64> in
-                guard let connection = state.connections[slot], connection.serial == serial else { return [] }
+                guard let connection = state.connections[slot], connection.serial == serial, connection.wish == wish,
+                    self.memory.stage(slot) == .connecting
+                else { return [] }
                 connection.isResolving = false
                 switch answer {
                 case .success(let found):
@@ -224,12 +226,22 @@ extension NetworkScheme {
         }
     }
 
-    /// Ends all attempts.
+    /// Ends all attempts, also those that wait for the resolver.
     func stopConnecting(_ connection: Connection) {
+        connection.wish &+= 1
+        connection.isResolving = false
         for (number, candidate) in connection.candidates { drop(candidate, connection, number) }
         connection.candidates = [:]
         connection.addresses = []
         connection.nextAttemptAt = nil
+    }
+
+    /// A numbered connection doesn't try any more, and can be told to connect anew. What is left is why it failed, if it did.
+    func giveUp(_ connection: Connection, _ error: Errno? = nil) {
+        stopConnecting(connection)
+        connection.hasBegun = false
+        if let error { memory.setFailure(connection.slot, error.rawValue) }
+        memory.setStage(connection.slot, .idle)
     }
 
     func drop(_ socket: SharedDescriptor, _ connection: Connection, _ number: UInt64) {

@@ -277,8 +277,7 @@ extension NetworkScheme {
                 if memory.isNumbered(connection.slot), memory.stage(connection.slot) == .connecting,
                     let begun = memory.write(connection.slot), begun.request == requestID, begun.channel == channel
                 {
-                    stopConnecting(connection)
-                    memory.setStage(connection.slot, .idle)
+                    giveUp(connection)
                     return nil
                 }
                 if memory.stage(connection.slot) == .connecting, memory.openRequest(connection.slot) == requestID,
