@@ -187,7 +187,7 @@ extension NetworkScheme {
             connection.attemptCount += 1
             let number = connection.attemptCount
             do {
-                let socket = try SystemCall.socket(
+                let socket = try Self.socket(
                     connection.kind == .udp ? .datagram : .stream, isIPv6: address.isIPv6)
                 applyOptions(connection, socket, isIPv6: address.isIPv6)
                 // Held before it connects: a connection that the other side knows of is never lost.

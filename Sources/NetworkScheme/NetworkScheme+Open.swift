@@ -142,7 +142,7 @@ extension NetworkScheme {
             guard let address = SocketAddress(numeric: host, port: endpoint.port) else { throw .invalidArgument }
             guard rules.allows(address) else { throw .permissionDenied }
             do throws(Errno) {
-                let socket = try SystemCall.socket(kind, isIPv6: address.isIPv6)
+                let socket = try Self.socket(kind, isIPv6: address.isIPv6)
                 try SystemCall.setSocketOption(socket.rawValue, level: SOL_SOCKET, name: SO_REUSEADDR, value: 1)
                 if address.isIPv6 {
                     try SystemCall.setSocketOption(

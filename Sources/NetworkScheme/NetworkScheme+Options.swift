@@ -35,6 +35,15 @@ extension NetworkScheme {
         return number
     }
 
+    /// A new socket. Urgent bytes (MSG_OOB) are a part of its stream: left out of it, they would end what the kernel counts as unread.
+    static func socket(_ kind: SystemCall.SocketKind, isIPv6: Bool) throws(Errno) -> SharedDescriptor {
+        let socket = try SystemCall.socket(kind, isIPv6: isIPv6)
+        if kind == .stream {
+            try SystemCall.setSocketOption(socket.rawValue, level: SOL_SOCKET, name: SO_OOBINLINE, value: 1)
+        }
+        return socket
+    }
+
     /// Sets an option of a socket.
     static func set(
         _ option: ConnectionOption, _ value: Int32, _ socket: SharedDescriptor, isIPv6: Bool
