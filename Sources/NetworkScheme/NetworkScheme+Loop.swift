@@ -170,11 +170,12 @@ extension NetworkScheme {
     func startAttempt(_ connection: Connection) {
         connection.nextAttemptAt = nil
         while !connection.addresses.isEmpty {
-            let address = connection.addresses.removeFirst()
-            guard rules.allows(address) else {
+            let wanted = connection.addresses.removeFirst()
+            guard rules.allowsReaching(wanted) else {
                 connection.lastError = .permissionDenied
                 continue
             }
+            let address = wanted.reached
             if connection.kind == .echo {
                 do throws(Errno) {
                     try beginEcho(connection, address)

@@ -136,17 +136,14 @@ extension NetworkScheme {
 
     /// A socket with an address of its own.
     func bound(_ kind: SystemCall.SocketKind, _ endpoint: Endpoint) throws(Errno) -> SharedDescriptor {
-        let text = endpoint.isAny ? ["::", "0.0.0.0"] : [endpoint.host]
         var failure = Errno.addressNotAvailable
-        for host in text {
-            guard let address = SocketAddress(numeric: host, port: endpoint.port) else { throw .invalidArgument }
-            guard rules.allows(address) else { throw .permissionDenied }
+        for (address, isDual) in try ownAddresses(endpoint) {
             do throws(Errno) {
                 let socket = try Self.socket(kind, isIPv6: address.isIPv6)
                 try SystemCall.setSocketOption(socket.rawValue, level: SOL_SOCKET, name: SO_REUSEADDR, value: 1)
                 if address.isIPv6 {
                     try SystemCall.setSocketOption(
-                        socket.rawValue, level: Int32(IPPROTO_IPV6), name: IPV6_V6ONLY, value: endpoint.isAny ? 0 : 1)
+                        socket.rawValue, level: Int32(IPPROTO_IPV6), name: IPV6_V6ONLY, value: isDual ? 0 : 1)
                 }
                 try SystemCall.bind(socket.rawValue, to: address)
                 return socket
@@ -155,6 +152,35 @@ extension NetworkScheme {
             }
         }
         throw failure
+    }
+
+    /// What an endpoint to listen on stands for, in the order in which that is tried; the first may serve both families.
+    ///
+    /// Any address means those of each family that may be used. Where rules deny a part of a family there is no socket for the rest.
+    private func ownAddresses(
+        _ endpoint: Endpoint
+    ) throws(Errno) -> [(address: SocketAddress, isDual: Bool)] {
+        guard endpoint.isAny else {
+            guard let address = endpoint.numeric else { throw .invalidArgument }
+            let isAllowed =
+                address.isUnspecified
+                ? rules.allowsAll(isIPv6: address.unmapped.isIPv6, port: endpoint.port) == .allowed
+                : rules.allows(address)
+            guard isAllowed else { throw .permissionDenied }
+            return [(address, false)]
+        }
+        let six = rules.allowsAll(isIPv6: true, port: endpoint.port)
+        let four = rules.allowsAll(isIPv6: false, port: endpoint.port)
+        guard six != .divided, four != .divided else { throw .permissionDenied }
+        var result: [(address: SocketAddress, isDual: Bool)] = []
+        if six == .allowed, let address = SocketAddress(numeric: "::", port: endpoint.port) {
+            result.append((address, four == .allowed))
+        }
+        if four == .allowed, let address = SocketAddress(numeric: "0.0.0.0", port: endpoint.port) {
+            result.append((address, false))
+        }
+        if result.isEmpty { throw .permissionDenied }
+        return result
     }
 
     /// Has the supervisor hold a connection's only socket.

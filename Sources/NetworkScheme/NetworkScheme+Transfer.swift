@@ -275,9 +275,9 @@ extension NetworkScheme {
             guard let end = units.firstIndex(of: 0x0a),
                 let endpoint = Endpoint(String(decoding: units[..<end], as: UTF8.self)), let to = endpoint.numeric
             else { throw .invalidArgument }
-            guard rules.allows(to) else { throw .permissionDenied }
+            guard rules.allowsReaching(to) else { throw .permissionDenied }
             let isSix = try SystemCall.localAddress(socket.rawValue).isIPv6
-            let receiver = isSix && !to.isIPv6 ? to.mapped : to
+            let receiver = isSix ? to.reached.mapped : to.reached
             _ = try SystemCall.send(socket.rawValue, bytes.extracting(droppingFirst: end + 1), to: receiver)
             return bytes.byteCount
         } catch {

@@ -33,4 +33,30 @@ struct ConnectingTests {
         #expect(!old.hasCaller)
         names.stop()
     }
+
+    /// The unspecified address is the machine's own: rules can't be got around by it.
+    @Test(arguments: ["0.0.0.0", "[::]", "[::ffff:0.0.0.0]", "any.test"])
+    func unspecifiedAddressesAreTheMachinesOwn(_ host: String) throws {
+        let names = try NameServer { _ in [[0, 0, 0, 0]] }
+        let listener = try TestListener()
+        let strict = try LocalScheme(deny: "127.0.0.0/8 ::1", names: names)
+        for kind in [NameKind.tcp, .udp, .tls] {
+            #expect(throws: Errno.permissionDenied) { try strict.open(kind, "\(host):\(listener.address.port)") }
+        }
+        #expect(throws: Errno.permissionDenied) { try strict.open(.echo, "\(host):0", flags: OpenFlags.readOnly) }
+        let free = try LocalScheme(names: names)
+        if host != "[::]" { try free.open(.tcp, "\(host):\(listener.address.port)") }
+        names.stop()
+    }
+
+    @Test func datagramsToUnspecifiedAddressesAreTheMachinesOwn() throws {
+        let local = try LocalScheme(deny: "127.0.0.1 ::1")
+        let clone = try local.clone(.udpClone)
+        try local.command(clone, "announce 127.0.0.3:0")
+        for host in ["0.0.0.0", "[::]", "[::ffff:0.0.0.0]"] {
+            #expect(throws: Errno.permissionDenied) {
+                try local.write(clone.file(.data), "\(host):9\nx", local.request())
+            }
+        }
+    }
 }
