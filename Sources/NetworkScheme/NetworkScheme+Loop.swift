@@ -131,13 +131,9 @@ extension NetworkScheme {
 
     /// Begins to connect; goes on with what the last incarnation began.
     func connect(_ connection: Connection, to endpoint: Endpoint) {
-        if !connection.candidates.isEmpty {
-            for (number, descriptor) in connection.candidates { watchAttempt(connection, number, descriptor) }
-            return
-        }
+        let begun = goOn(connection)
         if let address = endpoint.numeric {
-            connection.addresses = [address]
-            startAttempt(connection)
+            attempt([address], without: begun, connection)
             return
         }
         connection.isResolving = true
@@ -151,19 +147,46 @@ extension NetworkScheme {
                 connection.isResolving = false
                 switch answer {
                 case .success(let found):
-                    connection.addresses = AddressOrder.interleaved(
-                        found.map {
-                            var address = $0
-                            address.port = port
-                            return address
-                        })
-                    self.startAttempt(connection)
+                    let addresses = found.map {
+                        var address = $0
+                        address.port = port
+                        return address
+                    }
+                    self.attempt(AddressOrder.interleaved(addresses), without: begun, connection)
                 case .failure(let error): connection.lastError = error
                 }
                 return self.isDecided(connection) ? connection.nodes : []
             }
             for node in nodes { self.host.wake(node) }
         }
+    }
+
+    /// Watches the attempts that the last incarnation began; returns the addresses that they are about.
+    private func goOn(_ connection: Connection) -> Set<SocketAddress> {
+        var begun: Set<SocketAddress> = []
+        for (number, socket) in connection.candidates {
+            if let address = try? SystemCall.targetAddress(socket.rawValue) {
+                begun.insert(address)
+                watchAttempt(connection, number, socket)
+            } else {
+                // It died between holding the socket and connecting it.
+                drop(socket, connection, number)
+                connection.candidates[number] = nil
+            }
+        }
+        return begun
+    }
+
+    /// Tries addresses in turn. Those that are tried already have their time first.
+    private func attempt(_ addresses: [SocketAddress], without begun: Set<SocketAddress>, _ connection: Connection) {
+        connection.addresses = addresses.filter { !begun.contains($0.reached) }
+        if connection.candidates.isEmpty { startAttempt(connection) } else { awaitNextAttempt(connection) }
+    }
+
+    private func awaitNextAttempt(_ connection: Connection) {
+        guard !connection.addresses.isEmpty else { return }
+        connection.nextAttemptAt = Clock.monotonicNanoseconds() &+ AddressOrder.attemptDelay
+        SystemCall.signalEvent(bell.rawValue)
     }
 
     /// Tries the next address that may be tried.
@@ -205,10 +228,7 @@ extension NetworkScheme {
                 } else {
                     watchAttempt(connection, number, socket)
                 }
-                if !connection.addresses.isEmpty {
-                    connection.nextAttemptAt = Clock.monotonicNanoseconds() &+ AddressOrder.attemptDelay
-                    SystemCall.signalEvent(bell.rawValue)
-                }
+                awaitNextAttempt(connection)
                 return
             } catch {
                 connection.lastError = (error as? Errno) ?? .ioError

@@ -34,6 +34,50 @@ struct ConnectingTests {
         names.stop()
     }
 
+    /// An attempt that a death interrupted goes on, and those that would have followed it follow.
+    @Test func addressesThatWereNotTriedFollow() throws {
+        let names = try NameServer { _ in [[127, 0, 0, 2], [127, 0, 0, 3]] }
+        var silent = try TestListener("127.0.0.2", backlog: 0)
+        let candidate = try silent.fill()
+        let open = try TestListener("127.0.0.3", port: silent.address.port)
+        let memory = try LocalScheme.memory()
+        let (node, handle, request) = (NodeNumber.name(5000).number, UInt64(7), CallContext(requestID: 9))
+        memory.make(
+            0, .tcp, stage: .connecting, node: node, channel: 0, handle: handle, request: request.requestID,
+            isNumbered: false, text: "two.test:\(open.address.port)")
+        let local = try LocalScheme(
+            memory: memory, held: [SocketName(owner: memory.serial(0), number: 1): candidate], names: names)
+        let connection = try #require(local.scheme.state.withLock { $0.connections[0] })
+        func goOn() throws {
+            try local.scheme.state.withLock { _ in
+                guard try local.scheme.progress(connection) else { throw Errno.wouldBlock }
+            }
+        }
+        try local.whole { try goOn() }
+        #expect(try SystemCall.peerAddress(try #require(connection.descriptor).rawValue) == open.address)
+        // What is being tried already isn't tried a second time.
+        #expect(memory.socketName(0).number == 2)
+        names.stop()
+    }
+
+    /// A socket that was held and not connected yet is none that was refused.
+    @Test func attemptsThatHadNotBegunBegin() throws {
+        let listener = try TestListener()
+        let memory = try LocalScheme.memory()
+        memory.make(
+            0, .tcp, stage: .connecting, node: NodeNumber.name(5000).number, channel: 0, handle: 7, request: 9,
+            isNumbered: false, text: "\(listener.address)")
+        let socket = try SystemCall.socket(.stream, isIPv6: false)
+        let local = try LocalScheme(memory: memory, held: [SocketName(owner: memory.serial(0), number: 1): socket])
+        let connection = try #require(local.scheme.state.withLock { $0.connections[0] })
+        try local.whole {
+            try local.scheme.state.withLock { _ in
+                guard try local.scheme.progress(connection) else { throw Errno.wouldBlock }
+            }
+        }
+        #expect(local.stage(connection) == .connected)
+    }
+
     /// The unspecified address is the machine's own: rules can't be got around by it.
     @Test(arguments: ["0.0.0.0", "[::]", "[::ffff:0.0.0.0]", "any.test"])
     func unspecifiedAddressesAreTheMachinesOwn(_ host: String) throws {
