@@ -306,8 +306,10 @@ extension NetworkScheme {
                     giveUp(connection)
                     return nil
                 }
-                if memory.stage(connection.slot) == .connecting, memory.openRequest(connection.slot) == requestID,
-                    memory.channel(connection.slot) == channel, !memory.isNumbered(connection.slot)
+                // Whatever has become of it since the call looked: nobody has it.
+                if connection.kind != .listener, memory.handle(connection.slot) != 0,
+                    memory.openRequest(connection.slot) == requestID, memory.channel(connection.slot) == channel,
+                    !memory.isNumbered(connection.slot)
                 {
                     end(connection, &state)
                     return nil

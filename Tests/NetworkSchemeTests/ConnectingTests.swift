@@ -78,6 +78,23 @@ struct ConnectingTests {
         #expect(local.stage(connection) == .connected)
     }
 
+    /// Whoever opens is gone, and the connection came at that moment: nobody else would ever close it.
+    @Test(arguments: [NameKind.tcp, .udp])
+    func interruptedOpeningsLeaveNothing(_ kind: NameKind) throws {
+        let listener = try TestListener()
+        let local = try LocalScheme()
+        let request = local.request(flags: OpenFlags.readWrite)
+        let node = local.node(kind, "\(listener.address)")
+        do {
+            try local.open(node, handle: 1, request)
+        } catch Errno.wouldBlock {
+        }
+        let connection = try #require(local.scheme.state.withLock { $0.connections.values.first })
+        while local.stage(connection) != .connected { usleep(1000) }
+        #expect(local.scheme.cancelled(requestID: request.requestID, channel: 0, node: node) == nil)
+        #expect(local.scheme.state.withLock { $0.connections.isEmpty && $0.byHandle.isEmpty })
+    }
+
     /// The unspecified address is the machine's own: rules can't be got around by it.
     @Test(arguments: ["0.0.0.0", "[::]", "[::ffff:0.0.0.0]", "any.test"])
     func unspecifiedAddressesAreTheMachinesOwn(_ host: String) throws {
