@@ -140,7 +140,10 @@ extension NetworkScheme {
         for (address, isDual) in try ownAddresses(endpoint) {
             do throws(Errno) {
                 let socket = try Self.socket(kind, isIPv6: address.isIPv6)
-                try SystemCall.setSocketOption(socket.rawValue, level: SOL_SOCKET, name: SO_REUSEADDR, value: 1)
+                // For datagrams this would let them have a port that another socket has, and get what is for that.
+                if kind == .stream {
+                    try SystemCall.setSocketOption(socket.rawValue, level: SOL_SOCKET, name: SO_REUSEADDR, value: 1)
+                }
                 if address.isIPv6 {
                     try SystemCall.setSocketOption(
                         socket.rawValue, level: Int32(IPPROTO_IPV6), name: IPV6_V6ONLY, value: isDual ? 0 : 1)

@@ -1,3 +1,4 @@
+import Glibc
 import Platform
 import SchemeKit
 
@@ -117,6 +118,7 @@ public final class NetworkScheme: NodeScheme {
         for slot in 0..<NetworkMemory.slotCount {
             let kind = memory.kind(slot)
             guard kind != .free else { continue }
+            completeBinding(slot, held)
             if kind == .listener, memory.stage(slot) != .listening {
                 memory.free(slot)
                 continue
@@ -169,6 +171,22 @@ public final class NetworkScheme: NodeScheme {
         }
         // Left by a death in the middle of something: nobody knows of them.
         for name in held.keys { host.release(name.text) }
+    }
+
+    /// A socket that was bound, and held, when the process died before it wrote that down: the command that comes again finds it done.
+    /// To bind another one to the address there would be a race with the supervisor.
+    private func completeBinding(_ slot: Int, _ held: [SocketName: SharedDescriptor]) {
+        let name = SocketName(owner: memory.serial(slot), number: 0)
+        guard memory.stage(slot) == .idle, let socket = held[name] else { return }
+        if memory.kind(slot) == .udp {
+            memory.setHasHeaders(slot)
+        } else {
+            // What was hung up meanwhile doesn't listen.
+            let isListening = try? SystemCall.socketOption(socket.rawValue, level: SOL_SOCKET, name: SO_ACCEPTCONN)
+            guard isListening == 1 else { return }
+        }
+        memory.setSocketName(slot, name)
+        memory.setStage(slot, memory.kind(slot) == .udp ? .connected : .listening)
     }
 
     static func dataNodes(_ slot: Int, _ serial: UInt64) -> Set<UInt64> {

@@ -53,4 +53,37 @@ struct ListeningTests {
         _ = try bound("0.0.0.0:0", deny: "127.0.0.1:8080")
         _ = try bound("127.0.0.2:0", deny: "127.0.0.1")
     }
+
+    /// A port for datagrams belongs to whoever has it.
+    @Test func portsOfDatagramsAreNotShared() throws {
+        let local = try LocalScheme()
+        let (first, second) = (try local.clone(.udpClone), try local.clone(.udpClone))
+        try local.command(first, "announce 127.0.0.1:0")
+        let address = try local.read(first.file(.local)).dropLast()
+        #expect(throws: Errno.addressInUse) { try local.command(second, "announce \(address)") }
+        // Nor is one taken away from a socket that isn't of this scheme.
+        let other = try SystemCall.socket(.datagram, isIPv6: false)
+        try SystemCall.bind(other.rawValue, to: try #require(SocketAddress(numeric: "127.0.0.1", port: 0)))
+        let taken = try SystemCall.localAddress(other.rawValue)
+        #expect(throws: Errno.addressInUse) { try local.command(second, "announce \(taken)") }
+        try local.command(second, "announce 127.0.0.1:0")
+    }
+
+    /// A socket that was bound and held, and the process died before it wrote that down: its address couldn't be had again.
+    @Test(arguments: [ConnectionKind.udp, .tcp, .listener])
+    func socketsThatWereBoundAreTakenOver(_ kind: ConnectionKind) throws {
+        let socket = try SystemCall.socket(kind == .udp ? .datagram : .stream, isIPv6: false)
+        try SystemCall.bind(socket.rawValue, to: try #require(SocketAddress(numeric: "127.0.0.1", port: 0)))
+        if kind != .udp { try SystemCall.listen(socket.rawValue, backlog: 10) }
+        let memory = try LocalScheme.memory()
+        let isNumbered = kind != .listener
+        memory.make(
+            0, kind, stage: .idle, node: NodeNumber.name(5000).number, channel: 0, handle: isNumbered ? 7 : 0,
+            request: 9, isNumbered: isNumbered, text: isNumbered ? "" : "127.0.0.1:0")
+        let local = try LocalScheme(memory: memory, held: [SocketName(owner: memory.serial(0), number: 0): socket])
+        let connection = try #require(local.scheme.state.withLock { $0.connections[0] })
+        #expect(connection.descriptor?.rawValue == socket.rawValue)
+        #expect(local.stage(connection) == (kind == .udp ? .connected : .listening))
+        #expect(memory.hasHeaders(0) == (kind == .udp))
+    }
 }
