@@ -67,20 +67,32 @@ extension NetworkScheme {
         let argument = words.count > 1 ? words[1] : ""
         guard words.count <= 2 else { throw .invalidArgument }
         let caller = context
-        try state.withLock { state throws(Errno) in
+        let waiting = try state.withLock { state throws(Errno) -> [Waiter] in
             let connection = try find(node, handle, caller, state)
             switch verb {
             case "connect": try connect(connection, argument, flags, caller)
             case "announce": try announce(connection, argument, caller)
             case "hangup":
                 guard argument.isEmpty else { throw .invalidArgument }
-                try shutDown(connection, "both")
+                return try hangUp(connection, caller, &state)
             case "shutdown": try shutDown(connection, argument)
             case "headers" where connection.kind == .udp: memory.setHasHeaders(connection.slot)
             default: try setOption(connection, verb, argument)
             }
+            return []
         }
+        for waiter in waiting { context.wake(waiter.node) }
         return bytes.byteCount
+    }
+
+    private func hangUp(
+        _ connection: Connection, _ context: CallContext, _ state: inout State
+    ) throws(Errno) -> [Waiter] {
+        if memory.stage(connection.slot) == .listening { return stopListening(connection, &state) }
+        // It was done, and the process died before it could say so.
+        if context.isResubmitted, memory.stage(connection.slot) == .idle, connection.descriptor == nil { return [] }
+        try shutDown(connection, "both")
+        return []
     }
 
     private func connect(
@@ -132,6 +144,7 @@ extension NetworkScheme {
 
     private func shutDown(_ connection: Connection, _ what: String) throws(Errno) {
         guard let socket = connection.descriptor else { throw .socketNotConnected }
+        guard memory.stage(connection.slot) != .listening else { throw .invalidArgument }
         switch what {
         case "read": try SystemCall.shutDown(socket.rawValue, receiving: true, sending: false)
         case "write": try SystemCall.shutDown(socket.rawValue, receiving: false, sending: true)

@@ -337,24 +337,32 @@ extension NetworkScheme {
         error == .wouldBlock || error == .connectionAbort || error == .interrupted
     }
 
+    /// Whether a caller can be taken later although it couldn't now.
+    private static func isShortage(_ error: Errno) -> Bool {
+        error == .tooManyOpenFiles || error == .tooManyOpenFilesInSystem || error == .noBufferSpace
+            || error == .noMemory
+    }
+
     /// How long not to ask for callers when they can't be taken: too many files are open, for instance.
     private static let acceptPause: UInt64 = 100_000_000
 
     /// The supervisor has taken a caller, or there was none.
     func accepted(_ answer: HeldAnswer) {
         guard let listener = SocketName(answer.listener) else { return }
-        let node = state.withLock { state -> UInt64? in
+        let nodes = state.withLock { state -> [UInt64] in
             let found = state.connections.values.first {
                 $0.serial == listener.owner && memory.stage($0.slot) == .listening
             }
             guard let found else {
                 if answer.descriptor != nil { host.release(answer.name) }
-                return nil
+                return []
             }
             found.isAccepting = false
             if let name = SocketName(answer.name), let descriptor = answer.descriptor {
                 found.pending.append((name, descriptor))
                 found.acceptFailure = nil
+            } else if !Self.isPassing(answer.errno), !Self.isShortage(answer.errno) {
+                return sendAway(found, answer.errno, &state).map(\.node)
             }
             if found.waiters.count > found.pending.count {
                 if answer.descriptor != nil || Self.isPassing(answer.errno) {
@@ -367,8 +375,15 @@ extension NetworkScheme {
                     SystemCall.signalEvent(bell.rawValue)
                 }
             }
-            return found.pending.isEmpty ? nil : found.waiters.first?.node
+            return found.pending.isEmpty ? [] : found.waiters.prefix(1).map(\.node)
         }
-        if let node { host.wake(node) }
+        for node in nodes { host.wake(node) }
+    }
+
+    /// Who waits for a caller gets an error; returns who is to be woken for that.
+    func sendAway(_ listener: Connection, _ error: Errno, _ state: inout State) -> [Waiter] {
+        defer { listener.waiters = [] }
+        for waiter in listener.waiters { state.sentAway[waiter] = error }
+        return listener.waiters
     }
 }

@@ -56,7 +56,7 @@ extension NetworkScheme {
             try state.withLock { state throws(Errno) in
                 if try known(caller, handle, isCaller: true, &state) != nil { return }
                 let waiter = Waiter(request: caller.requestID, channel: caller.channel, node: node)
-                if state.sentAway.remove(waiter) != nil { throw .connectionAbort }
+                if let error = state.sentAway.removeValue(forKey: waiter) { throw error }
                 let found = state.connections.values.first { $0.kind == .listener && memory.text($0.slot) == text }
                 let listener: Connection
                 if let found { listener = found } else { listener = try listen(text, &state) }
@@ -101,6 +101,8 @@ extension NetworkScheme {
             let connection = try numbered(slot, serial, state)
             if file == .listen {
                 if try known(caller, handle, isCaller: true, &state) != nil { return }
+                let waiter = Waiter(request: caller.requestID, channel: caller.channel, node: node)
+                if let error = state.sentAway.removeValue(forKey: waiter) { throw error }
                 guard memory.stage(slot) == .listening else { throw .invalidArgument }
                 try take(from: connection, caller, handle, node, isNumbered: true, &state)
                 return
@@ -132,6 +134,28 @@ extension NetworkScheme {
         try SystemCall.listen(socket.rawValue, backlog: 1024)
         try hold(socket, connection)
         memory.setStage(connection.slot, .listening)
+    }
+
+    /// Ends the listening of a numbered connection, which can then be used anew; returns who waited for a caller.
+    func stopListening(_ connection: Connection, _ state: inout State) -> [Waiter] {
+        let waiting = sendAway(connection, .connectionAbort, &state)
+        for caller in connection.pending { host.release(caller.name.text) }
+        connection.pending = []
+        let name = memory.socketName(connection.slot)
+        // First: if it dies before the socket is gone, the next incarnation takes that for one that listens, and is told again.
+        memory.setStage(connection.slot, .idle)
+        if let socket = connection.descriptor {
+            if connection.isWatched { try? poll.remove(socket.rawValue) }
+            try? SystemCall.shutDown(socket.rawValue, receiving: true, sending: true)
+            host.release(name.text)
+        }
+        connection.descriptor = nil
+        connection.isWatched = false
+        connection.armed = []
+        connection.isAccepting = false
+        connection.acceptFailure = nil
+        connection.nextAttemptAt = nil
+        return waiting
     }
 
     /// A socket with an address of its own.
@@ -206,6 +230,8 @@ extension NetworkScheme {
     ) throws(Errno) {
         let waiter = Waiter(request: context.requestID, channel: context.channel, node: node)
         guard let caller = listener.pending.first else {
+            // Lost in a death: nobody will ever come.
+            guard listener.descriptor != nil else { throw .connectionReset }
             if context.flags & OpenFlags.nonBlocking == 0 {
                 if !listener.waiters.contains(waiter) { listener.waiters.append(waiter) }
                 arm(listener, .readable)
@@ -253,6 +279,7 @@ extension NetworkScheme {
     /// Ends what the handle stands for.
     public func close(_ node: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext) throws(Errno) {
         let key = HandleKey(context, handle)
+        var waiting: [Waiter] = []
         // What was answered is taken out of the queue first: closing with unread bytes would reset the connection.
         state.wait(on: answerEnd) { state -> Void? in
             let slot: Int?
@@ -264,6 +291,7 @@ extension NetworkScheme {
             if let slot, let connection = state.connections[slot] {
                 if connection.isAnswering { return nil }
                 if memory.stage(slot) == .connected { settle(connection) }
+                waiting = connection.waiters
                 if case .numbered(_, let serial, let file)? = NodeNumber(node), file != .listen {
                     guard connection.serial & NodeNumber.serialMask == serial else { return () }
                     connection.handles.remove(key)
@@ -275,6 +303,8 @@ extension NetworkScheme {
             return ()
         }
         context.wake(node)
+        // If that was the last handle of what listened, who waits there for a caller has to be told.
+        for waiter in waiting { context.wake(waiter.node) }
     }
 
     /// Ends what a handle stands for.
@@ -295,7 +325,7 @@ extension NetworkScheme {
     /// Ends what the call had begun; a write tells how much it sent.
     public func cancelled(requestID: UInt64, channel: UInt32, node: UInt64) -> Int64? {
         state.withLock { state in
-            state.sentAway = state.sentAway.filter { $0.request != requestID || $0.channel != channel }
+            state.sentAway = state.sentAway.filter { $0.key.request != requestID || $0.key.channel != channel }
             for connection in state.connections.values {
                 connection.waiters.removeAll { $0.request == requestID && $0.channel == channel }
                 if let writer = connection.writer, writer.request == requestID, writer.channel == channel {

@@ -15,8 +15,8 @@ public final class NetworkScheme: NodeScheme {
         var byHandle: [HandleKey: Int] = [:]
         /// Handles of look-ups (`dns/NAME`).
         var lookups: [HandleKey: Lookup] = [:]
-        /// Who waited for callers of a listener when that was removed, and hasn't been told.
-        var sentAway: Set<Waiter> = []
+        /// Who waited for callers of a listener and can't have one, and hasn't been told why.
+        var sentAway: [Waiter: Errno] = [:]
     }
 
     /// What a handle of `dns/NAME` reads.
@@ -298,7 +298,7 @@ public final class NetworkScheme: NodeScheme {
         state.withLock { state in
             for key in state.byHandle.keys where key.channel == channel { close(key, &state) }
             state.lookups = state.lookups.filter { $0.key.channel != channel }
-            state.sentAway = state.sentAway.filter { $0.channel != channel }
+            state.sentAway = state.sentAway.filter { $0.key.channel != channel }
         }
     }
 

@@ -86,4 +86,60 @@ struct ListeningTests {
         #expect(local.stage(connection) == (kind == .udp ? .connected : .listening))
         #expect(memory.hasHeaders(0) == (kind == .udp))
     }
+
+    /// Hanging up ends the listening: who waits is sent away, who comes later isn't let in, and the connection can be used anew.
+    @Test func hangingUpEndsListening() throws {
+        let local = try LocalScheme()
+        let clone = try local.clone(.tcpClone)
+        try local.command(clone, "announce 127.0.0.1:0")
+        let address = try #require(clone.connection.descriptor.flatMap { try? SystemCall.localAddress($0.rawValue) })
+        let waiting = local.request()
+        #expect(throws: Errno.wouldBlock) { try local.open(clone.file(.listen), handle: 50, waiting) }
+        for what in ["read", "write", "both"] {
+            #expect(throws: Errno.invalidArgument) { try local.command(clone, "shutdown \(what)") }
+        }
+        try local.command(clone, "hangup")
+        #expect(throws: Errno.connectionAbort) { try local.open(clone.file(.listen), handle: 50, waiting) }
+        #expect(throws: Errno.invalidArgument) { try local.open(clone.file(.listen), handle: 51, local.request()) }
+        #expect(try local.read(clone.file(.status)) == "Closed\n")
+        #expect(throws: Errno.socketNotConnected) { try local.command(clone, "hangup") }
+        #expect(throws: Errno.connectionRefused) { try local.open(.tcp, "\(address)") }
+        try local.command(clone, "announce \(address)")
+        try local.open(.tcp, "\(address)")
+        #expect(try local.read(clone.file(.status)) == "Listen\n")
+    }
+
+    /// The last handle of what listens goes, and with it what others wait for.
+    @Test func closingSendsWaitersAway() throws {
+        let local = try LocalScheme()
+        let clone = try local.clone(.tcpClone)
+        try local.command(clone, "announce 127.0.0.1:0")
+        let (waiting, node) = (local.request(), clone.file(.listen))
+        #expect(throws: Errno.wouldBlock) { try local.open(node, handle: 50, waiting) }
+        var request = local.request()
+        try local.scheme.close(clone.node, handle: clone.handle, flags: 0, &request)
+        #expect(request.wokenNodes.contains(node))
+        #expect(throws: Errno.staleNFSFileHandle) { try local.open(node, handle: 50, waiting) }
+    }
+
+    /// A listening socket that gives no callers at all says so to who waits; one that can't at the moment is asked again.
+    @Test func errorsOfAcceptingAreTold() throws {
+        let local = try LocalScheme()
+        let clone = try local.clone(.tcpClone)
+        try local.command(clone, "announce 127.0.0.1:0")
+        let waiting = local.request()
+        let listener = local.memory.socketName(clone.connection.slot).text
+        func answer(_ errno: Errno) {
+            local.scheme.accepted(HeldAnswer(listener: listener, name: "", descriptor: nil, errno: errno))
+        }
+        for passing in [
+            Errno.tooManyOpenFiles, .tooManyOpenFilesInSystem, .noMemory, .noBufferSpace, .connectionAbort,
+        ] {
+            #expect(throws: Errno.wouldBlock) { try local.open(clone.file(.listen), handle: 50, waiting) }
+            answer(passing)
+        }
+        #expect(throws: Errno.wouldBlock) { try local.open(clone.file(.listen), handle: 50, waiting) }
+        answer(.badFileDescriptor)
+        #expect(throws: Errno.badFileDescriptor) { try local.open(clone.file(.listen), handle: 50, waiting) }
+    }
 }
