@@ -37,6 +37,7 @@ extension NetworkScheme {
     }
 
     private func status(_ connection: Connection) -> String {
+        concede(connection)
         let failure = memory.failure(connection.slot)
         if failure != 0 { return "Closed \(Errno(rawValue: failure))\n" }
         switch memory.stage(connection.slot) {
@@ -95,6 +96,16 @@ extension NetworkScheme {
         return []
     }
 
+    /// A numbered connection whose attempts have all failed, with nobody waiting for that, can connect again.
+    private func concede(_ connection: Connection) {
+        guard memory.stage(connection.slot) == .connecting, memory.isNumbered(connection.slot) else { return }
+        do throws(Errno) {
+            _ = try progress(connection)
+        } catch {
+            giveUp(connection, error)
+        }
+    }
+
     private func connect(
         _ connection: Connection, _ text: String, _ flags: UInt32, _ context: CallContext
     ) throws(Errno) {
@@ -102,12 +113,15 @@ extension NetworkScheme {
         let slot = connection.slot
         let mark = NetworkMemory.WriteMark(
             request: context.requestID, channel: context.channel, position: NetworkMemory.WriteMark.command)
+        if memory.write(slot) != mark { concede(connection) }
         switch memory.stage(slot) {
         case .idle:
+            let failure = memory.failure(slot)
+            // Somebody else has seen it fail first.
+            if failure != 0, memory.write(slot) == mark { throw Errno(rawValue: failure) }
             memory.setText(slot, text)
-            memory.setWrite(slot, mark)
             memory.setFailure(slot, 0)
-            connection.hasBegun = false
+            memory.setWrite(slot, mark)
             memory.setStage(slot, .connecting)
         case .connecting, .connected:
             guard memory.write(slot) == mark else {
@@ -118,7 +132,7 @@ extension NetworkScheme {
         do throws(Errno) {
             if try progress(connection) || flags & OpenFlags.nonBlocking != 0 { return }
         } catch {
-            memory.setStage(slot, .idle)
+            giveUp(connection, error)
             throw error
         }
         throw .wouldBlock
@@ -131,6 +145,7 @@ extension NetworkScheme {
         if context.isResubmitted, memory.write(slot) == mark, connection.descriptor != nil { return }
         guard memory.stage(slot) == .idle else { throw .invalidArgument }
         guard let endpoint = Endpoint(text) else { throw .invalidArgument }
+        memory.setFailure(slot, 0)
         memory.setWrite(slot, mark)
         if connection.kind == .tcp {
             try listen(connection, endpoint)

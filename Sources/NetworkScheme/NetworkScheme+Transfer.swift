@@ -16,10 +16,15 @@ extension NetworkScheme {
             do throws(Errno) {
                 guard try progress(connection) else { throw .wouldBlock }
             } catch {
-                if error != .wouldBlock { memory.setFailure(connection.slot, error.rawValue) }
+                if error == .wouldBlock { throw error }
+                if memory.isNumbered(connection.slot) {
+                    giveUp(connection, error)
+                } else {
+                    memory.setFailure(connection.slot, error.rawValue)
+                }
                 throw error
             }
-        default: throw .socketNotConnected
+        default: throw failure == 0 ? .socketNotConnected : Errno(rawValue: failure)
         }
     }
 

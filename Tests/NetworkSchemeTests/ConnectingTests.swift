@@ -95,6 +95,42 @@ struct ConnectingTests {
         #expect(local.scheme.state.withLock { $0.connections.isEmpty && $0.byHandle.isEmpty })
     }
 
+    /// A connect that nobody waited for fails: `status` says so, and the next one is tried.
+    @Test func failuresThatNobodyWaitedForAreTold() throws {
+        let port = try TestListener().address.port
+        let local = try LocalScheme()
+        let clone = try local.clone(.tcpClone)
+        let connect = "connect 127.0.0.1:\(port)"
+        for _ in 0..<2 {
+            try local.command(clone, connect, local.request(flags: OpenFlags.nonBlocking))
+            while !local.scheme.state.withLock({ _ in local.scheme.isHopeless(clone.connection) }) { usleep(1000) }
+            #expect(try local.read(clone.file(.status)) == "Closed \(Errno.connectionRefused)\n")
+        }
+        #expect(throws: Errno.connectionRefused) { try local.read(clone.file(.data)) }
+        // Also if nobody asked.
+        try local.command(clone, connect, local.request(flags: OpenFlags.nonBlocking))
+        while !local.scheme.state.withLock({ _ in local.scheme.isHopeless(clone.connection) }) { usleep(1000) }
+        let listener = try TestListener()
+        try local.command(clone, "connect \(listener.address)")
+        #expect(try local.read(clone.file(.status)).hasPrefix("Established"))
+    }
+
+    /// Who waits for a connect is told why it failed, also if somebody else looked first.
+    @Test func failuresAreToldToWhoWaits() throws {
+        let port = try TestListener().address.port
+        let local = try LocalScheme()
+        let clone = try local.clone(.tcpClone)
+        let request = local.request()
+        let connect = "connect 127.0.0.1:\(port)"
+        do {
+            try local.command(clone, connect, request)
+        } catch Errno.wouldBlock {
+        }
+        while !local.scheme.state.withLock({ _ in local.scheme.isHopeless(clone.connection) }) { usleep(1000) }
+        #expect(try local.read(clone.file(.status)) == "Closed \(Errno.connectionRefused)\n")
+        #expect(throws: Errno.connectionRefused) { try local.command(clone, connect, request) }
+    }
+
     /// The unspecified address is the machine's own: rules can't be got around by it.
     @Test(arguments: ["0.0.0.0", "[::]", "[::ffff:0.0.0.0]", "any.test"])
     func unspecifiedAddressesAreTheMachinesOwn(_ host: String) throws {
