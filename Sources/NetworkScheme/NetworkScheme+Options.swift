@@ -60,9 +60,9 @@ extension NetworkScheme {
         case .ttl:
             if isIPv6 {
                 try set(Int32(IPPROTO_IPV6), IPV6_UNICAST_HOPS, value)
-            } else {
-                try set(Int32(IPPROTO_IP), IP_TTL, value)
             }
+            // Also of a socket that is IPv6: it may talk IPv4, too.
+            try set(Int32(IPPROTO_IP), IP_TTL, value)
         case .timeout: try set(tcp, TCP_USER_TIMEOUT, value)
         }
     }
@@ -82,7 +82,7 @@ extension NetworkScheme {
             (try? SystemCall.socketOption(socket.rawValue, level: level, name: name)) ?? 0
         }
         let tcp = Int32(IPPROTO_TCP)
-        let isIPv6 = (try? SystemCall.localAddress(socket.rawValue))?.isIPv6 ?? false
+        let isIPv6 = (try? SystemCall.localAddress(socket.rawValue))?.unmapped.isIPv6 ?? false
         let keepalive = option(SOL_SOCKET, SO_KEEPALIVE) == 0 ? "off" : "\(option(tcp, TCP_KEEPIDLE))"
         let hops =
             isIPv6 ? option(Int32(IPPROTO_IPV6), IPV6_UNICAST_HOPS) : option(Int32(IPPROTO_IP), IP_TTL)

@@ -142,4 +142,26 @@ struct ListeningTests {
         answer(.badFileDescriptor)
         #expect(throws: Errno.badFileDescriptor) { try local.open(clone.file(.listen), handle: 50, waiting) }
     }
+
+    /// Callers get the hops that were set of the listener, over whichever family they come.
+    @Test func callersOfBothFamiliesGetTheHops() throws {
+        let local = try LocalScheme()
+        let clone = try local.clone(.tcpClone)
+        try local.command(clone, "ttl 9")
+        try local.command(clone, "announce *:0")
+        let listener = try #require(clone.connection.descriptor)
+        let port = try SystemCall.localAddress(listener.rawValue).port
+        for host in Self.hasIPv6 ? ["127.0.0.1", "::1"] : ["127.0.0.1"] {
+            let caller = try SystemCall.socket(.stream, isIPv6: host == "::1")
+            try SystemCall.connect(caller.rawValue, to: try #require(SocketAddress(numeric: host, port: port)))
+            let call = try local.whole {
+                guard let call = try SystemCall.acceptInternet(listener.rawValue) else { throw Errno.wouldBlock }
+                return call
+            }
+            #expect(local.scheme.options(call).contains(" ttl 9 "), "\(host)")
+            #expect(
+                try host == "::1"
+                    ? option(call, IPPROTO_IPV6, IPV6_UNICAST_HOPS) == 9 : option(call, IPPROTO_IP, IP_TTL) == 9)
+        }
+    }
 }
