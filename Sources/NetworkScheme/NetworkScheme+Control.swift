@@ -15,8 +15,11 @@ extension NetworkScheme {
         _ role: NumberedFile, _ node: UInt64, _ handle: UInt64, _ context: inout CallContext
     ) throws(Errno) -> String {
         if case .name(let serial)? = NodeNumber(node), role == .status {
-            guard let name = memory.name(serial) else { throw .staleNFSFileHandle }
-            return try lookUp(node, handle, name.text, &context).map { "\($0.host)\n" }.joined()
+            let key = HandleKey(context, handle)
+            // The answer of what is open stays, also when the name is long forgotten.
+            let isKnown = state.withLock { $0.lookups[key] != nil }
+            guard let text = memory.name(serial)?.text ?? (isKnown ? "" : nil) else { throw .staleNFSFileHandle }
+            return try lookUp(node, handle, text, &context).map { "\($0.host)\n" }.joined()
         }
         let caller = context
         return try state.withLock { state throws(Errno) in

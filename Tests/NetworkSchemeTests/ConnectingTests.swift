@@ -156,4 +156,16 @@ struct ConnectingTests {
             }
         }
     }
+
+    /// What a file of `dns` has found out is what it reads, however many names were asked for since.
+    @Test func answersOfOpenFilesStay() throws {
+        let names = try NameServer { _ in [[192, 0, 2, 77]] }
+        let local = try LocalScheme(names: names)
+        let (node, handle) = (local.node(.dns, "one.test"), local.newHandle())
+        let request = local.request()
+        try local.whole { try local.open(node, handle: handle, request) }
+        for _ in 0...NetworkMemory.nameCount { _ = local.memory.addName(.dns, "other.test") }
+        #expect(try local.read(node, handle: handle) == "192.0.2.77\n")
+        names.stop()
+    }
 }
