@@ -36,6 +36,8 @@ public final class NetworkScheme: NodeScheme {
     let options: Options
     let echoSockets: EchoSockets
     let tls: TLSContext
+    /// More connections would leave this process, or the supervisor that holds the same sockets, without descriptors.
+    let connectionLimit: Int
 
     /// What it may do, and for whom.
     struct Options {
@@ -88,6 +90,8 @@ public final class NetworkScheme: NodeScheme {
         self.options = options
         self.echoSockets = echoSockets
         self.tls = tls
+        let descriptors = ResourceLimit.own(ResourceLimit.openFiles).soft
+        connectionLimit = Int(clamping: descriptors / 16 * 11)
         poll = try EventPoll()
         bell = SharedDescriptor(try SystemCall.eventDescriptor())
         resolver = try Resolver()
@@ -198,11 +202,12 @@ public final class NetworkScheme: NodeScheme {
 
     // MARK: Connections
 
-    /// Makes a connection; ENFILE if there are too many.
+    /// Makes a connection; ENFILE if there are too many, EMFILE if there are as many as there may be descriptors for.
     func make(
         _ kind: ConnectionKind, stage: ConnectionStage, _ context: CallContext, handle: UInt64, node: UInt64,
         isNumbered: Bool, text: String, _ state: inout State
     ) throws(Errno) -> Connection {
+        guard state.connections.count < connectionLimit else { throw .tooManyOpenFiles }
         guard let slot = memory.freeSlot else { throw .tooManyOpenFilesInSystem }
         memory.make(
             slot, kind, stage: stage, node: node, channel: context.channel, handle: handle, request: context.requestID,
