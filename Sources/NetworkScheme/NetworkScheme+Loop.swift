@@ -273,6 +273,12 @@ extension NetworkScheme {
     /// The kernel has decided about an attempt.
     private func attemptEnded(_ connection: Connection, _ number: UInt64) {
         guard memory.stage(connection.slot) == .connecting, let socket = connection.candidates[number] else { return }
+        // The event may be of another socket, which had the place and the number before.
+        guard SystemCall.readiness(socket.rawValue, events: SocketEvents.writable.rawValue) != 0 else {
+            try? poll.modify(
+                socket.rawValue, [.writable, .once], token: Self.token(connection.slot, attempt: number))
+            return
+        }
         let code = SystemCall.socketError(socket.rawValue)
         if code == 0, (try? SystemCall.peerAddress(socket.rawValue)) != nil {
             succeed(connection, number)

@@ -36,6 +36,7 @@ extension NetworkScheme {
                 let connection: Connection
                 if let known = try known(caller, handle, &state) {
                     connection = known
+                    renewSession(known)
                 } else {
                     connection = try make(
                         kind.connection, stage: .connecting, caller, handle: handle, node: node,

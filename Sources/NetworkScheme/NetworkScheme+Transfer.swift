@@ -11,6 +11,10 @@ extension NetworkScheme {
             // A connection that has failed may have bytes that came before.
             if connection.descriptor == nil { throw failure == 0 ? .connectionReset : Errno(rawValue: failure) }
             settle(connection)
+            if !connection.isSettled {
+                arm(connection, [.readable, .writable])
+                throw .wouldBlock
+            }
         case .connecting:
             if failure != 0 { throw Errno(rawValue: failure) }
             do throws(Errno) {
@@ -28,13 +32,16 @@ extension NetworkScheme {
         }
     }
 
-    /// After a death: the kernel's counters say how far the stream has come, and bytes whose answer was posted are taken out.
+    /// After a death: the kernel's counters say how far the stream has come, and bytes whose answer was posted are taken out. Left for
+    /// later while the counters don't stand still.
     func settle(_ connection: Connection) {
         guard !connection.isSettled else { return }
+        guard connection.kind == .tcp, let socket = connection.descriptor else {
+            connection.isSettled = true
+            return
+        }
+        guard let now = try? SystemCall.streamCounters(socket.rawValue) else { return }
         connection.isSettled = true
-        guard connection.kind == .tcp, let socket = connection.descriptor,
-            let now = try? SystemCall.streamCounters(socket.rawValue)
-        else { return }
         let baseline = memory.baseline(connection.slot)
         connection.accepted = now.acknowledged &+ now.unsent &- baseline.sent
         var hasFailed = memory.failure(connection.slot) != 0
@@ -179,7 +186,7 @@ extension NetworkScheme {
             try require(connection)
             guard let socket = connection.descriptor else { throw .socketNotConnected }
             if connection.kind == .udp { return (connection, socket, 0) }
-            return (connection, socket, try beginWrite(connection, mark))
+            return (connection, socket, try beginWrite(connection, mark, bytes.byteCount))
         }
         if connection.kind == .udp { return try writeDatagram(connection, socket, bytes) }
         var sent = done
@@ -239,14 +246,15 @@ extension NetworkScheme {
 
     /// How much of a write was sent already, in an earlier attempt or by an earlier incarnation. Only one write at a time.
     private func beginWrite(
-        _ connection: Connection, _ mark: NetworkMemory.WriteMark
+        _ connection: Connection, _ mark: NetworkMemory.WriteMark, _ byteCount: Int
     ) throws(Errno) -> Int {
         if let writer = connection.writer {
             guard writer.request == mark.request, writer.channel == mark.channel else {
                 connection.isWriterAwaited = true
                 throw .wouldBlock
             }
-            return Int(clamping: connection.accepted &- writer.position)
+            // The kernel counts an end that was sent, too.
+            return min(Int(clamping: connection.accepted &- writer.position), byteCount)
         }
         var mark = mark
         mark.position = connection.accepted
