@@ -217,7 +217,8 @@ let package = Package(
         tests(
             "NetworkScheme",
             [
-                "NetworkScheme", "SchemeKit", "SchemeTransport", "SchemeProtocol", "Platform", "CTLS", systemPackage,
+                "NetworkScheme", "SchemeKit", "SchemeTransport", "SchemeProtocol", "TestSupport", "Platform", "CTLS",
+                systemPackage,
             ]),
         .target(
             name: "SchemeTestSupport",

@@ -62,6 +62,8 @@ final class Connection {
     /// This incarnation has begun, or gone on, to connect.
     var hasBegun = false
     var attemptCount: UInt64 = 0
+    /// Which wish to connect this is: what the resolver finds out for an earlier one is for nobody.
+    var wish: UInt64 = 0
     /// When the next attempt begins, if none has succeeded.
     var nextAttemptAt: UInt64?
     var lastError = Errno.connectionRefused

@@ -114,8 +114,8 @@ extension NetworkScheme {
         for word in text.split(whereSeparator: \.isWhitespace) {
             let plain = SocketAddress(numeric: String(word), port: 53)
             guard let server = plain ?? Endpoint(String(word))?.numeric else { throw .invalidArgument }
-            guard options.rules.allows(server) else { throw .permissionDenied }
-            servers.append(server)
+            guard options.rules.allowsReaching(server) else { throw .permissionDenied }
+            servers.append(server.reached)
         }
         guard !servers.isEmpty, servers.count <= 4 else { throw .invalidArgument }
         let list = servers.map { $0.port == 53 ? $0.host : $0.description }.joined(separator: " ")

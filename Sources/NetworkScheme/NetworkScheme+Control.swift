@@ -15,8 +15,11 @@ extension NetworkScheme {
         _ role: NumberedFile, _ node: UInt64, _ handle: UInt64, _ context: inout CallContext
     ) throws(Errno) -> String {
         if case .name(let serial)? = NodeNumber(node), role == .status {
-            guard let name = memory.name(serial) else { throw .staleNFSFileHandle }
-            return try lookUp(node, handle, name.text, &context).map { "\($0.host)\n" }.joined()
+            let key = HandleKey(context, handle)
+            // The answer of what is open stays, also when the name is long forgotten.
+            let isKnown = state.withLock { $0.lookups[key] != nil }
+            guard let text = memory.name(serial)?.text ?? (isKnown ? "" : nil) else { throw .staleNFSFileHandle }
+            return try lookUp(node, handle, text, &context).map { "\($0.host)\n" }.joined()
         }
         let caller = context
         return try state.withLock { state throws(Errno) in
@@ -37,6 +40,7 @@ extension NetworkScheme {
     }
 
     private func status(_ connection: Connection) -> String {
+        concede(connection)
         let failure = memory.failure(connection.slot)
         if failure != 0 { return "Closed \(Errno(rawValue: failure))\n" }
         switch memory.stage(connection.slot) {
@@ -67,20 +71,42 @@ extension NetworkScheme {
         let argument = words.count > 1 ? words[1] : ""
         guard words.count <= 2 else { throw .invalidArgument }
         let caller = context
-        try state.withLock { state throws(Errno) in
+        let waiting = try state.withLock { state throws(Errno) -> [Waiter] in
             let connection = try find(node, handle, caller, state)
             switch verb {
             case "connect": try connect(connection, argument, flags, caller)
             case "announce": try announce(connection, argument, caller)
             case "hangup":
                 guard argument.isEmpty else { throw .invalidArgument }
-                try shutDown(connection, "both")
+                return try hangUp(connection, caller, &state)
             case "shutdown": try shutDown(connection, argument)
             case "headers" where connection.kind == .udp: memory.setHasHeaders(connection.slot)
             default: try setOption(connection, verb, argument)
             }
+            return []
         }
+        for waiter in waiting { context.wake(waiter.node) }
         return bytes.byteCount
+    }
+
+    private func hangUp(
+        _ connection: Connection, _ context: CallContext, _ state: inout State
+    ) throws(Errno) -> [Waiter] {
+        if memory.stage(connection.slot) == .listening { return stopListening(connection, &state) }
+        // It was done, and the process died before it could say so.
+        if context.isResubmitted, memory.stage(connection.slot) == .idle, connection.descriptor == nil { return [] }
+        try shutDown(connection, "both")
+        return []
+    }
+
+    /// A numbered connection whose attempts have all failed, with nobody waiting for that, can connect again.
+    private func concede(_ connection: Connection) {
+        guard memory.stage(connection.slot) == .connecting, memory.isNumbered(connection.slot) else { return }
+        do throws(Errno) {
+            _ = try progress(connection)
+        } catch {
+            giveUp(connection, error)
+        }
     }
 
     private func connect(
@@ -90,12 +116,15 @@ extension NetworkScheme {
         let slot = connection.slot
         let mark = NetworkMemory.WriteMark(
             request: context.requestID, channel: context.channel, position: NetworkMemory.WriteMark.command)
+        if memory.write(slot) != mark { concede(connection) }
         switch memory.stage(slot) {
         case .idle:
+            let failure = memory.failure(slot)
+            // Somebody else has seen it fail first.
+            if failure != 0, memory.write(slot) == mark { throw Errno(rawValue: failure) }
             memory.setText(slot, text)
-            memory.setWrite(slot, mark)
             memory.setFailure(slot, 0)
-            connection.hasBegun = false
+            memory.setWrite(slot, mark)
             memory.setStage(slot, .connecting)
         case .connecting, .connected:
             guard memory.write(slot) == mark else {
@@ -106,7 +135,7 @@ extension NetworkScheme {
         do throws(Errno) {
             if try progress(connection) || flags & OpenFlags.nonBlocking != 0 { return }
         } catch {
-            memory.setStage(slot, .idle)
+            giveUp(connection, error)
             throw error
         }
         throw .wouldBlock
@@ -119,6 +148,7 @@ extension NetworkScheme {
         if context.isResubmitted, memory.write(slot) == mark, connection.descriptor != nil { return }
         guard memory.stage(slot) == .idle else { throw .invalidArgument }
         guard let endpoint = Endpoint(text) else { throw .invalidArgument }
+        memory.setFailure(slot, 0)
         memory.setWrite(slot, mark)
         if connection.kind == .tcp {
             try listen(connection, endpoint)
@@ -132,6 +162,7 @@ extension NetworkScheme {
 
     private func shutDown(_ connection: Connection, _ what: String) throws(Errno) {
         guard let socket = connection.descriptor else { throw .socketNotConnected }
+        guard memory.stage(connection.slot) != .listening else { throw .invalidArgument }
         switch what {
         case "read": try SystemCall.shutDown(socket.rawValue, receiving: true, sending: false)
         case "write": try SystemCall.shutDown(socket.rawValue, receiving: false, sending: true)

@@ -131,31 +131,28 @@ extension NetworkScheme {
 
     /// Begins to connect; goes on with what the last incarnation began.
     func connect(_ connection: Connection, to endpoint: Endpoint) {
-        if !connection.candidates.isEmpty {
-            for (number, descriptor) in connection.candidates { watchAttempt(connection, number, descriptor) }
-            return
-        }
+        let begun = goOn(connection)
         if let address = endpoint.numeric {
-            connection.addresses = [address]
-            startAttempt(connection)
+            attempt([address], without: begun, connection)
             return
         }
         connection.isResolving = true
-        let (slot, serial, port) = (connection.slot, connection.serial, endpoint.port)
+        let (slot, serial, wish, port) = (connection.slot, connection.serial, connection.wish, endpoint.port)
         resolver.resolve(endpoint.host) { [weak self] answer in
             guard let self else { return }
             let nodes = self.state.withLock { state -> Set<UInt64> in
-                guard let connection = state.connections[slot], connection.serial == serial else { return [] }
+                guard let connection = state.connections[slot], connection.serial == serial, connection.wish == wish,
+                    self.memory.stage(slot) == .connecting
+                else { return [] }
                 connection.isResolving = false
                 switch answer {
                 case .success(let found):
-                    connection.addresses = AddressOrder.interleaved(
-                        found.map {
-                            var address = $0
-                            address.port = port
-                            return address
-                        })
-                    self.startAttempt(connection)
+                    let addresses = found.map {
+                        var address = $0
+                        address.port = port
+                        return address
+                    }
+                    self.attempt(AddressOrder.interleaved(addresses), without: begun, connection)
                 case .failure(let error): connection.lastError = error
                 }
                 return self.isDecided(connection) ? connection.nodes : []
@@ -164,15 +161,44 @@ extension NetworkScheme {
         }
     }
 
+    /// Watches the attempts that the last incarnation began; returns the addresses that they are about.
+    private func goOn(_ connection: Connection) -> Set<SocketAddress> {
+        var begun: Set<SocketAddress> = []
+        for (number, socket) in connection.candidates {
+            if let address = try? SystemCall.targetAddress(socket.rawValue) {
+                begun.insert(address)
+                watchAttempt(connection, number, socket)
+            } else {
+                // It died between holding the socket and connecting it.
+                drop(socket, connection, number)
+                connection.candidates[number] = nil
+            }
+        }
+        return begun
+    }
+
+    /// Tries addresses in turn. Those that are tried already have their time first.
+    private func attempt(_ addresses: [SocketAddress], without begun: Set<SocketAddress>, _ connection: Connection) {
+        connection.addresses = addresses.filter { !begun.contains($0.reached) }
+        if connection.candidates.isEmpty { startAttempt(connection) } else { awaitNextAttempt(connection) }
+    }
+
+    private func awaitNextAttempt(_ connection: Connection) {
+        guard !connection.addresses.isEmpty else { return }
+        connection.nextAttemptAt = Clock.monotonicNanoseconds() &+ AddressOrder.attemptDelay
+        SystemCall.signalEvent(bell.rawValue)
+    }
+
     /// Tries the next address that may be tried.
     func startAttempt(_ connection: Connection) {
         connection.nextAttemptAt = nil
         while !connection.addresses.isEmpty {
-            let address = connection.addresses.removeFirst()
-            guard rules.allows(address) else {
+            let wanted = connection.addresses.removeFirst()
+            guard rules.allowsReaching(wanted) else {
                 connection.lastError = .permissionDenied
                 continue
             }
+            let address = wanted.reached
             if connection.kind == .echo {
                 do throws(Errno) {
                     try beginEcho(connection, address)
@@ -185,7 +211,7 @@ extension NetworkScheme {
             connection.attemptCount += 1
             let number = connection.attemptCount
             do {
-                let socket = try SystemCall.socket(
+                let socket = try Self.socket(
                     connection.kind == .udp ? .datagram : .stream, isIPv6: address.isIPv6)
                 applyOptions(connection, socket, isIPv6: address.isIPv6)
                 // Held before it connects: a connection that the other side knows of is never lost.
@@ -202,10 +228,7 @@ extension NetworkScheme {
                 } else {
                     watchAttempt(connection, number, socket)
                 }
-                if !connection.addresses.isEmpty {
-                    connection.nextAttemptAt = Clock.monotonicNanoseconds() &+ AddressOrder.attemptDelay
-                    SystemCall.signalEvent(bell.rawValue)
-                }
+                awaitNextAttempt(connection)
                 return
             } catch {
                 connection.lastError = (error as? Errno) ?? .ioError
@@ -224,12 +247,22 @@ extension NetworkScheme {
         }
     }
 
-    /// Ends all attempts.
+    /// Ends all attempts, also those that wait for the resolver.
     func stopConnecting(_ connection: Connection) {
+        connection.wish &+= 1
+        connection.isResolving = false
         for (number, candidate) in connection.candidates { drop(candidate, connection, number) }
         connection.candidates = [:]
         connection.addresses = []
         connection.nextAttemptAt = nil
+    }
+
+    /// A numbered connection doesn't try any more, and can be told to connect anew. What is left is why it failed, if it did.
+    func giveUp(_ connection: Connection, _ error: Errno? = nil) {
+        stopConnecting(connection)
+        connection.hasBegun = false
+        if let error { memory.setFailure(connection.slot, error.rawValue) }
+        memory.setStage(connection.slot, .idle)
     }
 
     func drop(_ socket: SharedDescriptor, _ connection: Connection, _ number: UInt64) {
@@ -240,6 +273,12 @@ extension NetworkScheme {
     /// The kernel has decided about an attempt.
     private func attemptEnded(_ connection: Connection, _ number: UInt64) {
         guard memory.stage(connection.slot) == .connecting, let socket = connection.candidates[number] else { return }
+        // The event may be of another socket, which had the place and the number before.
+        guard SystemCall.readiness(socket.rawValue, events: SocketEvents.writable.rawValue) != 0 else {
+            try? poll.modify(
+                socket.rawValue, [.writable, .once], token: Self.token(connection.slot, attempt: number))
+            return
+        }
         let code = SystemCall.socketError(socket.rawValue)
         if code == 0, (try? SystemCall.peerAddress(socket.rawValue)) != nil {
             succeed(connection, number)
@@ -304,24 +343,32 @@ extension NetworkScheme {
         error == .wouldBlock || error == .connectionAbort || error == .interrupted
     }
 
+    /// Whether a caller can be taken later although it couldn't now.
+    private static func isShortage(_ error: Errno) -> Bool {
+        error == .tooManyOpenFiles || error == .tooManyOpenFilesInSystem || error == .noBufferSpace
+            || error == .noMemory
+    }
+
     /// How long not to ask for callers when they can't be taken: too many files are open, for instance.
     static let acceptPause: UInt64 = 100_000_000
 
     /// The supervisor has taken a caller, or there was none.
     func accepted(_ answer: HeldAnswer) {
         guard let listener = SocketName(answer.listener) else { return }
-        let node = state.withLock { state -> UInt64? in
+        let nodes = state.withLock { state -> [UInt64] in
             let found = state.connections.values.first {
                 $0.serial == listener.owner && memory.stage($0.slot) == .listening
             }
             guard let found else {
                 if answer.descriptor != nil { host.release(answer.name) }
-                return nil
+                return []
             }
             found.isAccepting = false
             if let name = SocketName(answer.name), let descriptor = answer.descriptor {
                 found.pending.append((name, descriptor))
                 found.acceptFailure = nil
+            } else if !Self.isPassing(answer.errno), !Self.isShortage(answer.errno) {
+                return sendAway(found, answer.errno, &state).map(\.node)
             }
             if found.waiters.count > found.pending.count {
                 if answer.descriptor != nil || Self.isPassing(answer.errno) {
@@ -334,8 +381,15 @@ extension NetworkScheme {
                     SystemCall.signalEvent(bell.rawValue)
                 }
             }
-            return found.pending.isEmpty ? nil : found.waiters.first?.node
+            return found.pending.isEmpty ? [] : found.waiters.prefix(1).map(\.node)
         }
-        if let node { host.wake(node) }
+        for node in nodes { host.wake(node) }
+    }
+
+    /// Who waits for a caller gets an error; returns who is to be woken for that.
+    func sendAway(_ listener: Connection, _ error: Errno, _ state: inout State) -> [Waiter] {
+        defer { listener.waiters = [] }
+        for waiter in listener.waiters { state.sentAway[waiter] = error }
+        return listener.waiters
     }
 }

@@ -188,8 +188,7 @@ extension NetworkScheme {
                 throw .noSuchFileOrDirectory
             }
             defer { end(found, &state) }
-            state.sentAway.formUnion(found.waiters)
-            return found.waiters
+            return sendAway(found, .connectionAbort, &state)
         }
         for waiter in waiting { context.wake(waiter.node) }
     }

@@ -36,6 +36,7 @@ extension NetworkScheme {
                 let connection: Connection
                 if let known = try known(caller, handle, &state) {
                     connection = known
+                    renewSession(known)
                 } else {
                     connection = try make(
                         kind.connection, stage: .connecting, caller, handle: handle, node: node,
@@ -56,7 +57,7 @@ extension NetworkScheme {
             try state.withLock { state throws(Errno) in
                 if try known(caller, handle, isCaller: true, &state) != nil { return }
                 let waiter = Waiter(request: caller.requestID, channel: caller.channel, node: node)
-                if state.sentAway.remove(waiter) != nil { throw .connectionAbort }
+                if let error = state.sentAway.removeValue(forKey: waiter) { throw error }
                 let found = state.connections.values.first { $0.kind == .listener && memory.text($0.slot) == text }
                 let listener: Connection
                 if let found { listener = found } else { listener = try listen(text, &state) }
@@ -101,6 +102,8 @@ extension NetworkScheme {
             let connection = try numbered(slot, serial, state)
             if file == .listen {
                 if try known(caller, handle, isCaller: true, &state) != nil { return }
+                let waiter = Waiter(request: caller.requestID, channel: caller.channel, node: node)
+                if let error = state.sentAway.removeValue(forKey: waiter) { throw error }
                 guard memory.stage(slot) == .listening else { throw .invalidArgument }
                 try take(from: connection, caller, handle, node, isNumbered: true, &state)
                 return
@@ -134,19 +137,41 @@ extension NetworkScheme {
         memory.setStage(connection.slot, .listening)
     }
 
+    /// Ends the listening of a numbered connection, which can then be used anew; returns who waited for a caller.
+    func stopListening(_ connection: Connection, _ state: inout State) -> [Waiter] {
+        let waiting = sendAway(connection, .connectionAbort, &state)
+        for caller in connection.pending { host.release(caller.name.text) }
+        connection.pending = []
+        let name = memory.socketName(connection.slot)
+        // First: if it dies before the socket is gone, the next incarnation takes that for one that listens, and is told again.
+        memory.setStage(connection.slot, .idle)
+        if let socket = connection.descriptor {
+            if connection.isWatched { try? poll.remove(socket.rawValue) }
+            try? SystemCall.shutDown(socket.rawValue, receiving: true, sending: true)
+            host.release(name.text)
+        }
+        connection.descriptor = nil
+        connection.isWatched = false
+        connection.armed = []
+        connection.isAccepting = false
+        connection.acceptFailure = nil
+        connection.nextAttemptAt = nil
+        return waiting
+    }
+
     /// A socket with an address of its own.
     func bound(_ kind: SystemCall.SocketKind, _ endpoint: Endpoint) throws(Errno) -> SharedDescriptor {
-        let text = endpoint.isAny ? ["::", "0.0.0.0"] : [endpoint.host]
         var failure = Errno.addressNotAvailable
-        for host in text {
-            guard let address = SocketAddress(numeric: host, port: endpoint.port) else { throw .invalidArgument }
-            guard rules.allows(address) else { throw .permissionDenied }
+        for (address, isDual) in try ownAddresses(endpoint) {
             do throws(Errno) {
-                let socket = try SystemCall.socket(kind, isIPv6: address.isIPv6)
-                try SystemCall.setSocketOption(socket.rawValue, level: SOL_SOCKET, name: SO_REUSEADDR, value: 1)
+                let socket = try Self.socket(kind, isIPv6: address.isIPv6)
+                // For datagrams this would let them have a port that another socket has, and get what is for that.
+                if kind == .stream {
+                    try SystemCall.setSocketOption(socket.rawValue, level: SOL_SOCKET, name: SO_REUSEADDR, value: 1)
+                }
                 if address.isIPv6 {
                     try SystemCall.setSocketOption(
-                        socket.rawValue, level: Int32(IPPROTO_IPV6), name: IPV6_V6ONLY, value: endpoint.isAny ? 0 : 1)
+                        socket.rawValue, level: Int32(IPPROTO_IPV6), name: IPV6_V6ONLY, value: isDual ? 0 : 1)
                 }
                 try SystemCall.bind(socket.rawValue, to: address)
                 return socket
@@ -155,6 +180,35 @@ extension NetworkScheme {
             }
         }
         throw failure
+    }
+
+    /// What an endpoint to listen on stands for, in the order in which that is tried; the first may serve both families.
+    ///
+    /// Any address means those of each family that may be used. Where rules deny a part of a family there is no socket for the rest.
+    private func ownAddresses(
+        _ endpoint: Endpoint
+    ) throws(Errno) -> [(address: SocketAddress, isDual: Bool)] {
+        guard endpoint.isAny else {
+            guard let address = endpoint.numeric else { throw .invalidArgument }
+            let isAllowed =
+                address.isUnspecified
+                ? rules.allowsAll(isIPv6: address.unmapped.isIPv6, port: endpoint.port) == .allowed
+                : rules.allows(address)
+            guard isAllowed else { throw .permissionDenied }
+            return [(address, false)]
+        }
+        let six = rules.allowsAll(isIPv6: true, port: endpoint.port)
+        let four = rules.allowsAll(isIPv6: false, port: endpoint.port)
+        guard six != .divided, four != .divided else { throw .permissionDenied }
+        var result: [(address: SocketAddress, isDual: Bool)] = []
+        if six == .allowed, let address = SocketAddress(numeric: "::", port: endpoint.port) {
+            result.append((address, four == .allowed))
+        }
+        if four == .allowed, let address = SocketAddress(numeric: "0.0.0.0", port: endpoint.port) {
+            result.append((address, false))
+        }
+        if result.isEmpty { throw .permissionDenied }
+        return result
     }
 
     /// Has the supervisor hold a connection's only socket.
@@ -177,6 +231,8 @@ extension NetworkScheme {
     ) throws(Errno) {
         let waiter = Waiter(request: context.requestID, channel: context.channel, node: node)
         guard let caller = listener.pending.first else {
+            // Lost in a death: nobody will ever come.
+            guard listener.descriptor != nil else { throw .connectionReset }
             if context.flags & OpenFlags.nonBlocking == 0 {
                 if !listener.waiters.contains(waiter) { listener.waiters.append(waiter) }
                 arm(listener, .readable)
@@ -224,6 +280,7 @@ extension NetworkScheme {
     /// Ends what the handle stands for.
     public func close(_ node: UInt64, handle: UInt64, flags: UInt32, _ context: inout CallContext) throws(Errno) {
         let key = HandleKey(context, handle)
+        var waiting: [Waiter] = []
         // What was answered is taken out of the queue first: closing with unread bytes would reset the connection.
         state.wait(on: answerEnd) { state -> Void? in
             let slot: Int?
@@ -235,6 +292,7 @@ extension NetworkScheme {
             if let slot, let connection = state.connections[slot] {
                 if connection.isAnswering { return nil }
                 if memory.stage(slot) == .connected { settle(connection) }
+                waiting = connection.waiters
                 if case .numbered(_, let serial, let file)? = NodeNumber(node), file != .listen {
                     guard connection.serial & NodeNumber.serialMask == serial else { return () }
                     connection.handles.remove(key)
@@ -246,6 +304,8 @@ extension NetworkScheme {
             return ()
         }
         context.wake(node)
+        // If that was the last handle of what listened, who waits there for a caller has to be told.
+        for waiter in waiting { context.wake(waiter.node) }
     }
 
     /// Ends what a handle stands for.
@@ -266,7 +326,7 @@ extension NetworkScheme {
     /// Ends what the call had begun; a write tells how much it sent.
     public func cancelled(requestID: UInt64, channel: UInt32, node: UInt64) -> Int64? {
         state.withLock { state in
-            state.sentAway = state.sentAway.filter { $0.request != requestID || $0.channel != channel }
+            state.sentAway = state.sentAway.filter { $0.key.request != requestID || $0.key.channel != channel }
             for connection in state.connections.values {
                 connection.waiters.removeAll { $0.request == requestID && $0.channel == channel }
                 if let writer = connection.writer, writer.request == requestID, writer.channel == channel {
@@ -277,12 +337,13 @@ extension NetworkScheme {
                 if memory.isNumbered(connection.slot), memory.stage(connection.slot) == .connecting,
                     let begun = memory.write(connection.slot), begun.request == requestID, begun.channel == channel
                 {
-                    stopConnecting(connection)
-                    memory.setStage(connection.slot, .idle)
+                    giveUp(connection)
                     return nil
                 }
-                if memory.stage(connection.slot) == .connecting, memory.openRequest(connection.slot) == requestID,
-                    memory.channel(connection.slot) == channel, !memory.isNumbered(connection.slot)
+                // Whatever has become of it since the call looked: nobody has it.
+                if connection.kind != .listener, memory.handle(connection.slot) != 0,
+                    memory.openRequest(connection.slot) == requestID, memory.channel(connection.slot) == channel,
+                    !memory.isNumbered(connection.slot)
                 {
                     end(connection, &state)
                     return nil

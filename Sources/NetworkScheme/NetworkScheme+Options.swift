@@ -35,6 +35,15 @@ extension NetworkScheme {
         return number
     }
 
+    /// A new socket. Urgent bytes (MSG_OOB) are a part of its stream: left out of it, they would end what the kernel counts as unread.
+    static func socket(_ kind: SystemCall.SocketKind, isIPv6: Bool) throws(Errno) -> SharedDescriptor {
+        let socket = try SystemCall.socket(kind, isIPv6: isIPv6)
+        if kind == .stream {
+            try SystemCall.setSocketOption(socket.rawValue, level: SOL_SOCKET, name: SO_OOBINLINE, value: 1)
+        }
+        return socket
+    }
+
     /// Sets an option of a socket.
     static func set(
         _ option: ConnectionOption, _ value: Int32, _ socket: SharedDescriptor, isIPv6: Bool
@@ -51,9 +60,9 @@ extension NetworkScheme {
         case .ttl:
             if isIPv6 {
                 try set(Int32(IPPROTO_IPV6), IPV6_UNICAST_HOPS, value)
-            } else {
-                try set(Int32(IPPROTO_IP), IP_TTL, value)
             }
+            // Also of a socket that is IPv6: it may talk IPv4, too.
+            try set(Int32(IPPROTO_IP), IP_TTL, value)
         case .timeout: try set(tcp, TCP_USER_TIMEOUT, value)
         }
     }
@@ -73,7 +82,7 @@ extension NetworkScheme {
             (try? SystemCall.socketOption(socket.rawValue, level: level, name: name)) ?? 0
         }
         let tcp = Int32(IPPROTO_TCP)
-        let isIPv6 = (try? SystemCall.localAddress(socket.rawValue))?.isIPv6 ?? false
+        let isIPv6 = (try? SystemCall.localAddress(socket.rawValue))?.unmapped.isIPv6 ?? false
         let keepalive = option(SOL_SOCKET, SO_KEEPALIVE) == 0 ? "off" : "\(option(tcp, TCP_KEEPIDLE))"
         let hops =
             isIPv6 ? option(Int32(IPPROTO_IPV6), IPV6_UNICAST_HOPS) : option(Int32(IPPROTO_IP), IP_TTL)

@@ -32,6 +32,15 @@ extension NetworkScheme {
         return true
     }
 
+    /// A handshake that was done when the process died, and nobody was told of it: there was no session yet for who opens, and the next
+    /// one is as good.
+    func renewSession(_ connection: Connection) {
+        guard connection.kind == .tls, memory.stage(connection.slot) == .connected, connection.session == nil
+        else { return }
+        memory.setFailure(connection.slot, 0)
+        memory.setStage(connection.slot, .connecting)
+    }
+
     /// The end of a session is sent before its socket goes: true while there is no room for it.
     func lingers(_ connection: Connection, _ state: inout State) -> Bool {
         guard let session = connection.session, let socket = connection.descriptor,

@@ -11,25 +11,37 @@ extension NetworkScheme {
             // A connection that has failed may have bytes that came before.
             if connection.descriptor == nil { throw failure == 0 ? .connectionReset : Errno(rawValue: failure) }
             settle(connection)
+            if !connection.isSettled {
+                arm(connection, [.readable, .writable])
+                throw .wouldBlock
+            }
         case .connecting:
             if failure != 0 { throw Errno(rawValue: failure) }
             do throws(Errno) {
                 guard try progress(connection) else { throw .wouldBlock }
             } catch {
-                if error != .wouldBlock { memory.setFailure(connection.slot, error.rawValue) }
+                if error == .wouldBlock { throw error }
+                if memory.isNumbered(connection.slot) {
+                    giveUp(connection, error)
+                } else {
+                    memory.setFailure(connection.slot, error.rawValue)
+                }
                 throw error
             }
-        default: throw .socketNotConnected
+        default: throw failure == 0 ? .socketNotConnected : Errno(rawValue: failure)
         }
     }
 
-    /// After a death: the kernel's counters say how far the stream has come, and bytes whose answer was posted are taken out.
+    /// After a death: the kernel's counters say how far the stream has come, and bytes whose answer was posted are taken out. Left for
+    /// later while the counters don't stand still.
     func settle(_ connection: Connection) {
         guard !connection.isSettled else { return }
+        guard connection.kind == .tcp, let socket = connection.descriptor else {
+            connection.isSettled = true
+            return
+        }
+        guard let now = try? SystemCall.streamCounters(socket.rawValue) else { return }
         connection.isSettled = true
-        guard connection.kind == .tcp, let socket = connection.descriptor,
-            let now = try? SystemCall.streamCounters(socket.rawValue)
-        else { return }
         let baseline = memory.baseline(connection.slot)
         connection.accepted = now.acknowledged &+ now.unsent &- baseline.sent
         var hasFailed = memory.failure(connection.slot) != 0
@@ -174,7 +186,7 @@ extension NetworkScheme {
             try require(connection)
             guard let socket = connection.descriptor else { throw .socketNotConnected }
             if connection.kind == .udp { return (connection, socket, 0) }
-            return (connection, socket, try beginWrite(connection, mark))
+            return (connection, socket, try beginWrite(connection, mark, bytes.byteCount))
         }
         if connection.kind == .udp { return try writeDatagram(connection, socket, bytes) }
         var sent = done
@@ -234,14 +246,15 @@ extension NetworkScheme {
 
     /// How much of a write was sent already, in an earlier attempt or by an earlier incarnation. Only one write at a time.
     private func beginWrite(
-        _ connection: Connection, _ mark: NetworkMemory.WriteMark
+        _ connection: Connection, _ mark: NetworkMemory.WriteMark, _ byteCount: Int
     ) throws(Errno) -> Int {
         if let writer = connection.writer {
             guard writer.request == mark.request, writer.channel == mark.channel else {
                 connection.isWriterAwaited = true
                 throw .wouldBlock
             }
-            return Int(clamping: connection.accepted &- writer.position)
+            // The kernel counts an end that was sent, too.
+            return min(Int(clamping: connection.accepted &- writer.position), byteCount)
         }
         var mark = mark
         mark.position = connection.accepted
@@ -275,9 +288,9 @@ extension NetworkScheme {
             guard let end = units.firstIndex(of: 0x0a),
                 let endpoint = Endpoint(String(decoding: units[..<end], as: UTF8.self)), let to = endpoint.numeric
             else { throw .invalidArgument }
-            guard rules.allows(to) else { throw .permissionDenied }
+            guard rules.allowsReaching(to) else { throw .permissionDenied }
             let isSix = try SystemCall.localAddress(socket.rawValue).isIPv6
-            let receiver = isSix && !to.isIPv6 ? to.mapped : to
+            let receiver = isSix ? to.reached.mapped : to.reached
             _ = try SystemCall.send(socket.rawValue, bytes.extracting(droppingFirst: end + 1), to: receiver)
             return bytes.byteCount
         } catch {

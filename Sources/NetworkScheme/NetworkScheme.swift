@@ -1,3 +1,4 @@
+import Glibc
 import Platform
 import SchemeKit
 
@@ -14,8 +15,8 @@ public final class NetworkScheme: NodeScheme {
         var byHandle: [HandleKey: Int] = [:]
         /// Handles of look-ups (`dns/NAME`).
         var lookups: [HandleKey: Lookup] = [:]
-        /// Who waited for callers of a listener when that was removed, and hasn't been told.
-        var sentAway: Set<Waiter> = []
+        /// Who waited for callers of a listener and can't have one, and hasn't been told why.
+        var sentAway: [Waiter: Errno] = [:]
     }
 
     /// What a handle of `dns/NAME` reads.
@@ -35,6 +36,8 @@ public final class NetworkScheme: NodeScheme {
     let options: Options
     let echoSockets: EchoSockets
     let tls: TLSContext
+    /// More connections would leave this process, or the supervisor that holds the same sockets, without descriptors.
+    let connectionLimit: Int
 
     /// What it may do, and for whom.
     struct Options {
@@ -87,6 +90,8 @@ public final class NetworkScheme: NodeScheme {
         self.options = options
         self.echoSockets = echoSockets
         self.tls = tls
+        let descriptors = ResourceLimit.own(ResourceLimit.openFiles).soft
+        connectionLimit = Int(clamping: descriptors / 16 * 11)
         poll = try EventPoll()
         bell = SharedDescriptor(try SystemCall.eventDescriptor())
         resolver = try Resolver()
@@ -117,6 +122,7 @@ public final class NetworkScheme: NodeScheme {
         for slot in 0..<NetworkMemory.slotCount {
             let kind = memory.kind(slot)
             guard kind != .free else { continue }
+            completeBinding(slot, held)
             if kind == .listener, memory.stage(slot) != .listening {
                 memory.free(slot)
                 continue
@@ -171,6 +177,22 @@ public final class NetworkScheme: NodeScheme {
         for name in held.keys { host.release(name.text) }
     }
 
+    /// A socket that was bound, and held, when the process died before it wrote that down: the command that comes again finds it done.
+    /// To bind another one to the address there would be a race with the supervisor.
+    private func completeBinding(_ slot: Int, _ held: [SocketName: SharedDescriptor]) {
+        let name = SocketName(owner: memory.serial(slot), number: 0)
+        guard memory.stage(slot) == .idle, let socket = held[name] else { return }
+        if memory.kind(slot) == .udp {
+            memory.setHasHeaders(slot)
+        } else {
+            // What was hung up meanwhile doesn't listen.
+            let isListening = try? SystemCall.socketOption(socket.rawValue, level: SOL_SOCKET, name: SO_ACCEPTCONN)
+            guard isListening == 1 else { return }
+        }
+        memory.setSocketName(slot, name)
+        memory.setStage(slot, memory.kind(slot) == .udp ? .connected : .listening)
+    }
+
     static func dataNodes(_ slot: Int, _ serial: UInt64) -> Set<UInt64> {
         Set(
             [NumberedFile.ctl, .data, .listen].map {
@@ -180,11 +202,12 @@ public final class NetworkScheme: NodeScheme {
 
     // MARK: Connections
 
-    /// Makes a connection; ENFILE if there are too many.
+    /// Makes a connection; ENFILE if there are too many, EMFILE if there are as many as there may be descriptors for.
     func make(
         _ kind: ConnectionKind, stage: ConnectionStage, _ context: CallContext, handle: UInt64, node: UInt64,
         isNumbered: Bool, text: String, _ state: inout State
     ) throws(Errno) -> Connection {
+        guard state.connections.count < connectionLimit else { throw .tooManyOpenFiles }
         guard let slot = memory.freeSlot else { throw .tooManyOpenFilesInSystem }
         memory.make(
             slot, kind, stage: stage, node: node, channel: context.channel, handle: handle, request: context.requestID,
@@ -280,7 +303,7 @@ public final class NetworkScheme: NodeScheme {
         state.withLock { state in
             for key in state.byHandle.keys where key.channel == channel { close(key, &state) }
             state.lookups = state.lookups.filter { $0.key.channel != channel }
-            state.sentAway = state.sentAway.filter { $0.channel != channel }
+            state.sentAway = state.sentAway.filter { $0.key.channel != channel }
         }
     }
 

@@ -24,6 +24,9 @@ final class TLSSession: @unchecked Sendable {
     /// More than this never waits to be sent: a peer that asks for answers and takes none is given up. A write of ours leaves one chunk.
     static let unsentLimit = 1 << 20
 
+    /// So often something is received in one call, if nothing comes of it: a peer may send records without end that carry no bytes.
+    static let roundLimit = 16
+
     private let session: OpaquePointer
     private let input: OpaquePointer
     private let output: OpaquePointer
@@ -62,6 +65,7 @@ final class TLSSession: @unchecked Sendable {
     /// Goes on with the handshake. Nil: it is done; else what to wait for.
     func handshake(_ socket: Int32) throws(Errno) -> SocketEvents? {
         try state.withLock { state throws(Errno) -> SocketEvents? in
+            var rounds = 0
             while true {
                 ERR_clear_error()
                 let result = unsafe SSL_do_handshake(session)
@@ -69,7 +73,7 @@ final class TLSSession: @unchecked Sendable {
                 let isSent = try flush(socket, &state)
                 if result == 1 { return nil }
                 guard reason == SSL_ERROR_WANT_READ else { throw failure() }
-                if try !fill(socket, &state) { return isSent ? .readable : [.readable, .writable] }
+                if try !fill(socket, &rounds, &state) { return isSent ? .readable : [.readable, .writable] }
             }
         }
     }
@@ -80,6 +84,7 @@ final class TLSSession: @unchecked Sendable {
         try state.withLock { state throws(Errno) -> [UInt8] in
             let limit = min(limit, Self.chunkBytes)
             var result: [UInt8] = []
+            var rounds = 0
             var chunk = [UInt8](repeating: 0, count: min(limit, 16384))
             while result.count < limit {
                 ERR_clear_error()
@@ -99,7 +104,7 @@ final class TLSSession: @unchecked Sendable {
                 }
                 if !result.isEmpty || reason == SSL_ERROR_ZERO_RETURN { break }
                 guard reason == SSL_ERROR_WANT_READ else { throw failure() }
-                if try !fill(socket, &state) { throw .wouldBlock }
+                if try !fill(socket, &rounds, &state) { throw .wouldBlock }
             }
             return result
         }
@@ -108,13 +113,14 @@ final class TLSSession: @unchecked Sendable {
     /// Whether a read would have something to tell.
     func isReadable(_ socket: Int32) -> Bool {
         state.withLock { state in
+            var rounds = 0
             while true {
                 ERR_clear_error()
                 var byte: UInt8 = 0
                 let count = unsafe SSL_peek(session, &byte, 1)
                 let reason = unsafe SSL_get_error(session, count)
                 if count > 0 || reason != SSL_ERROR_WANT_READ { return true }
-                guard let hasMore = try? fill(socket, &state) else { return true }
+                guard let hasMore = try? fill(socket, &rounds, &state) else { return true }
                 if !hasMore { return false }
             }
         }
@@ -177,8 +183,11 @@ final class TLSSession: @unchecked Sendable {
         }
     }
 
-    /// Takes what has come; false: nothing.
-    private func fill(_ socket: Int32, _ state: inout State) throws(Errno) -> Bool {
+    /// Takes what has come; false: nothing, or so often already that others have their turn first. Everything that was taken is with
+    /// the session then: what is left lies in the socket, which says that it is readable.
+    private func fill(_ socket: Int32, _ rounds: inout Int, _ state: inout State) throws(Errno) -> Bool {
+        guard rounds < Self.roundLimit else { return false }
+        rounds += 1
         if state.isAtEnd { throw .connectionReset }
         var records = [UInt8](repeating: 0, count: Self.chunkBytes)
         var span = records.mutableSpan

@@ -103,4 +103,25 @@ public struct AccessRules: Sendable {
         if denied.contains(where: { $0.matches(plain) }) { return false }
         return allowed.isEmpty || allowed.contains { $0.matches(plain) }
     }
+
+    /// Whether this address may be connected to, sent to or asked. The unspecified address must be allowed as what it stands for
+    /// there, too: the machine's own.
+    public func allowsReaching(_ address: SocketAddress) -> Bool { allows(address) && allows(address.reached) }
+
+    /// What rules say of all addresses of a family at once.
+    public enum FamilyAccess: Sendable {
+        /// None may be listened on.
+        case refused
+        /// Some of them are denied by name.
+        case divided
+        /// All may be listened on.
+        case allowed
+    }
+
+    /// Whether all addresses of a family may be listened on, at a port.
+    public func allowsAll(isIPv6: Bool, port: UInt16) -> FamilyAccess {
+        let bytes = [UInt8](repeating: 0, count: isIPv6 ? 16 : 4)
+        guard let unspecified = SocketAddress(bytes: bytes, port: port), allows(unspecified) else { return .refused }
+        return denied.contains { $0.ports.contains(port) && $0.bytes.count == bytes.count } ? .divided : .allowed
+    }
 }

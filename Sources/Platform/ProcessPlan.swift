@@ -105,11 +105,32 @@ public struct ResourceLimit: Sendable, Equatable {
     /// What the process could raise it to.
     public let hard: UInt64
 
+    /// The number of open descriptors (RLIMIT_NOFILE).
+    public static let openFiles: UInt32 = 7
+
     /// A limit; soft and hard are the same.
     public init(_ resource: UInt32, _ value: UInt64) {
+        self.init(resource, soft: value, hard: value)
+    }
+
+    private init(_ resource: UInt32, soft: UInt64, hard: UInt64) {
         self.resource = resource
-        soft = value
-        hard = value
+        self.soft = soft
+        self.hard = hard
+    }
+
+    /// What this process itself may have of a resource.
+    public static func own(_ resource: UInt32) -> ResourceLimit {
+        var limit = rlimit()
+        // It only fails for resources that there aren't.
+        guard unsafe getrlimit(__rlimit_resource_t(resource), &limit) == 0 else { return ResourceLimit(resource, .max) }
+        return ResourceLimit(resource, soft: UInt64(limit.rlim_cur), hard: UInt64(limit.rlim_max))
+    }
+
+    /// The same limit, or this process's own if that is lower: nobody without privileges can give more than that away.
+    public var withinOwn: ResourceLimit {
+        let most = Self.own(resource).hard
+        return ResourceLimit(resource, soft: min(soft, most), hard: min(hard, most))
     }
 }
 

@@ -69,6 +69,16 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
         return SocketAddress(bytes: [UInt8](repeating: 0, count: 10) + [0xff, 0xff] + bytes, port: port) ?? self
     }
 
+    /// Whether it stands for any address of its family: `0.0.0.0`, `::`, in whatever form.
+    public var isUnspecified: Bool { unmapped.bytes.allSatisfy { $0 == 0 } }
+
+    /// Where the kernel sends what goes to it: the unspecified address is the machine's own.
+    public var reached: SocketAddress {
+        guard isUnspecified else { return self }
+        let own = unmapped.isIPv6 ? [UInt8](repeating: 0, count: 15) + [1] : [127, 0, 0, 1]
+        return SocketAddress(bytes: own, port: port) ?? self
+    }
+
     /// The address without the port.
     public var host: String {
         var text = [CChar](repeating: 0, count: 64)

@@ -82,6 +82,14 @@ extension SystemCall {
     /// The address of the other side. ENOTCONN if there is none.
     public static func peerAddress(_ socket: Int32) throws(Errno) -> SocketAddress { try name(socket, peer: true) }
 
+    /// The address that a socket connects to or is connected with. ENOTCONN if it never began to.
+    public static func targetAddress(_ socket: Int32) throws(Errno) -> SocketAddress {
+        var raw = clinux_address()
+        try retrying { unsafe clinux_inet_target(socket, &raw) }
+        guard let address = SocketAddress(raw) else { throw .addressFamilyNotSupported }
+        return address
+    }
+
     private static func name(_ socket: Int32, peer: Bool) throws(Errno) -> SocketAddress {
         var raw = clinux_address()
         try retrying { unsafe clinux_inet_name(socket, peer ? 1 : 0, &raw) }

@@ -85,7 +85,8 @@ public final class Sandbox: Sendable {
         plan.namespaces = manifest.namespaces.union([.user, .mount])
         plan.identity = identity
         plan.root = manifest.binds
-        plan.limits = manifest.limits.list
+        // Whoever mounts may be limited more than that; a process with less is better than none.
+        plan.limits = manifest.limits.list.map(\.withinOwn)
         plan.dropsCapabilities = true
         plan.refusesNewPrivileges = true
         plan.landlock = ruleset.descriptor.rawValue
@@ -116,13 +117,12 @@ extension Manifest.Limits {
         let data: UInt32 = 2
         let core: UInt32 = 4
         let processes: UInt32 = 6
-        let openFiles: UInt32 = 7
         let lockedMemory: UInt32 = 8
         let addressSpace: UInt32 = 9
         let messageQueues: UInt32 = 12
         var result = [
             ResourceLimit(fileSize, fileBytes), ResourceLimit(data, memoryBytes), ResourceLimit(core, 0),
-            ResourceLimit(processes, threads), ResourceLimit(openFiles, descriptors),
+            ResourceLimit(processes, threads), ResourceLimit(ResourceLimit.openFiles, descriptors),
             ResourceLimit(addressSpace, addressSpaceBytes), ResourceLimit(messageQueues, 0),
         ]
         if let lockedBytes { result.append(ResourceLimit(lockedMemory, lockedBytes)) }

@@ -64,6 +64,36 @@ struct NetworkCommandTests {
         try tool.unmount()
     }
 
+    /// Who may open few files has fewer connections; neither the scheme nor who holds its sockets dies of them.
+    @Test func fewDescriptorsAreFewConnections() throws {
+        let tool = try ToolMount()
+        let script = "ulimit -n 1024 && exec '\(tool.programPath)' mount '\(tool.image)' '\(tool.point)'"
+        let result = try tool.host("/bin/sh", "-c", script)
+        try #require(result.status == 0, "\(result.errors)")
+        let listener = try Listener()
+        let path = tool.path("network/tcp/127.0.0.1:\(listener.port)")
+        var (files, peers): ([Int32], [Int32]) = ([], [])
+        var code: Int32 = 0
+        while code == 0 {
+            code = errno {
+                files.append(try open(path))
+                peers.append(try listener.accept())
+            }
+        }
+        #expect(code == EMFILE)
+        #expect(files.count > 600)
+        // All of them survive a death.
+        try tool.ask("crash", "network")
+        for (file, peer) in zip(files, peers) {
+            sendAll(peer, [7])
+            #expect(receive(file, 1) == [7])
+        }
+        for file in files + peers { close(file) }
+        while errno(of: path) == EMFILE { usleep(1000) }
+        #expect(errno(of: path) == 0)
+        try tool.unmount()
+    }
+
     /// A mount by the command line has what the scheme can't open itself: certificates and sockets for echoes.
     @Test func whatOnlyTheMountCanOpen() throws {
         let peers = try SecurePeers()

@@ -100,6 +100,27 @@ struct NetworkTortureTests {
         if let text = failure.withLock({ $0 }) { throw Fault(description: text) }
     }
 
+    /// Urgent bytes are a part of the stream, and end nothing that is counted.
+    @Test func urgentBytesAreCounted() throws {
+        let system = try MountedSystem.withNetwork()
+        let listener = try Listener()
+        let file = try open("\(system.network)/tcp/127.0.0.1:\(listener.port)")
+        let peer = try listener.accept()
+        sendAll(peer, Array("0123456789".utf8))
+        #expect(unsafe send(peer, "!", 1, Int32(MSG_OOB)) == 1)
+        sendAll(peer, Array("abcdefghij".utf8))
+        var received: [UInt8] = []
+        for _ in 0..<4 {
+            received += receive(file, 5)
+            if let pid = try system.pid("network"), pid > 1 { kill(pid, SIGKILL) }
+        }
+        close(peer)
+        received += receive(file, 100)
+        #expect(String(decoding: received, as: UTF8.self) == "0123456789!abcdefghij")
+        close(file)
+        try system.end()
+    }
+
     @Test func callersAreNotLost() throws {
         let system = try MountedSystem.withNetwork()
         let port = try freePort()

@@ -64,6 +64,37 @@ struct ParsingTests {
         #expect(try rules.allows(address("[::ffff:128.0.0.1]:80")))
     }
 
+    /// Packets to the unspecified address come to the machine itself.
+    @Test func unspecifiedAddressesAreTheMachinesOwn() throws {
+        let rules = try AccessRules(deny: "127.0.0.0/8 ::1")
+        for text in ["0.0.0.0:80", "[::]:80", "[::ffff:0.0.0.0]:80"] {
+            #expect(try !rules.allowsReaching(address(text)), "\(text)")
+            #expect(try AccessRules().allowsReaching(address(text)), "\(text)")
+            // It is an address of its own, too.
+            #expect(try !AccessRules(allow: "127.0.0.0/8 ::1").allowsReaching(address(text)), "\(text)")
+        }
+        #expect(try rules.allowsReaching(address("[::2]:80")))
+        #expect(try address("[::ffff:0.0.0.0]:80").reached == address("127.0.0.1:80"))
+        #expect(try address("[::]:80").reached == address("[::1]:80"))
+    }
+
+    @Test func rulesForWholeFamilies() throws {
+        func access(allow: String = "", deny: String = "", port: UInt16 = 80) throws -> [AccessRules.FamilyAccess] {
+            let rules = try AccessRules(allow: allow, deny: deny)
+            return [false, true].map { rules.allowsAll(isIPv6: $0, port: port) }
+        }
+        #expect(try access() == [.allowed, .allowed])
+        #expect(try access(deny: "*") == [.refused, .refused])
+        #expect(try access(deny: "*:81") == [.allowed, .allowed])
+        #expect(try access(deny: "0.0.0.0/0") == [.refused, .allowed])
+        #expect(try access(deny: "::/0") == [.allowed, .refused])
+        #expect(try access(deny: "10.0.0.0/8:80") == [.divided, .allowed])
+        #expect(try access(deny: "10.0.0.0/8:80", port: 81) == [.allowed, .allowed])
+        #expect(try access(deny: "[fe80::]/10") == [.allowed, .divided])
+        #expect(try access(allow: "0.0.0.0/0") == [.allowed, .refused])
+        #expect(try access(allow: "127.0.0.1") == [.refused, .refused])
+    }
+
     @Test func withoutRulesAllIsAllowed() throws {
         #expect(try AccessRules().allows(address("[2001:db8::1]:80")))
         #expect(try !AccessRules(deny: "*").allows(address("[2001:db8::1]:80")))

@@ -78,6 +78,19 @@ int clinux_inet_name(int socket, int peer, struct clinux_address *address) {
     return result;
 }
 
+int clinux_inet_target(int socket, struct clinux_address *address) {
+    // getpeername says nothing of a TCP socket until it is connected; this option does. It wants the very length of the name.
+    union address raw;
+    int family = 0;
+    socklen_t length = sizeof family;
+    memset(&raw, 0, sizeof raw);
+    if (getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &family, &length)) { return -1; }
+    length = family == AF_INET ? sizeof raw.v4 : sizeof raw.v6;
+    int result = getsockopt(socket, SOL_SOCKET, SO_PEERNAME, &raw, &length);
+    if (result == 0) { decode(&raw, address); }
+    return result;
+}
+
 long clinux_inet_send(int socket, const void *bytes, size_t length) {
     return send(socket, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

@@ -7,8 +7,12 @@ import SystemPackage
 extension Supervisor {
     /// Messages taken from one process before others are looked at.
     private static let messageBudget = 64
-    /// Descriptors kept for one process: as many as it may have itself.
-    private func heldLimit(_ member: Member) -> Int { Int(clamping: member.configuration.manifest.limits.descriptors) }
+    /// Descriptors kept for one process: as many as it may have itself. Some are left where few may be open here: a supervisor without
+    /// any can start no server again.
+    private func heldLimit(_ member: Member) -> Int {
+        let own = ResourceLimit.own(ResourceLimit.openFiles).soft
+        return Int(clamping: min(member.configuration.manifest.limits.descriptors, own - own / 4))
+    }
 
     /// Takes what a process has sent.
     func receiveMessages(_ member: Member) {

@@ -29,6 +29,8 @@ int clinux_inet_listen(int socket, int backlog);
 int clinux_inet_accept(int socket);
 // The own address, or the peer's.
 int clinux_inet_name(int socket, int peer, struct clinux_address *address);
+// The address that a socket connects to or is connected with; ENOTCONN if it never began to.
+int clinux_inet_target(int socket, struct clinux_address *address);
 
 long clinux_inet_send(int socket, const void *bytes, size_t length);
 long clinux_inet_send_to(int socket, const void *bytes, size_t length, const struct clinux_address *address);
