@@ -38,7 +38,13 @@ struct PipeTests {
         let read = try script(
             """
             set -e
-            waits() { until grep -q request_wait_answer "/proc/$1/wchan" 2>/dev/null; do sleep 0.02; done; }
+            # Asleep in the kernel's FUSE, where it says so; else it has had time to get there.
+            waits() {
+                for i in $(seq 100); do
+                    ! grep -q request_wait_answer "/proc/$1/wchan" 2>/dev/null || break
+                    sleep 0.02
+                done
+            }
             : > "$2/pipe/busy"
             exec 5<> "$2/pipe/busy"
             dd if="$2/pipe/busy" of=first bs=1 count=1 status=none & reader=$!

@@ -32,18 +32,24 @@ import Testing
         try route.perform(Call(SubmissionEntry(.statfs, node: 1), unique: 10)) { _ in }
     }
 
-    /// A call that waits since before the router died is ended when its caller gets a signal.
-    @Test func aCallOfADeadRouterCanBeInterrupted() throws {
+    /// A server that has a read which waits, and the client of the next router.
+    private func readThatWaits() throws -> (ServerThread, ChannelClient) {
         let channel = try ChannelClient(.small, name: "test")
         let scheme = SilentScheme()
         let server = try ServerThread(channel, scheme)
-        defer { server.stop() }
         let slot = try #require(channel.reserve(replyBytes: 10, important: true))
         channel.submit(slot, read(unique: 8).entry, cookie: 8)
         while scheme.reads == 0 { SystemCall.sleep(nanoseconds: 100_000) }
         let next = try ChannelClient(
             adopting: channel.requestDescriptor, reply: channel.replyDescriptor, geometry: .small, name: "next")
         try server.server.replaceRequestMemory(next.requestDescriptor)
+        return (server, next)
+    }
+
+    /// A call that waits since before the router died is ended when its caller gets a signal.
+    @Test func aCallOfADeadRouterCanBeInterrupted() throws {
+        let (server, next) = try readThatWaits()
+        defer { server.stop() }
         let route = makeRoute(next, isAdopted: true, mayWait: true)
         defer { route.end() }
         let result = Locked<Errno?>(nil)
@@ -63,16 +69,8 @@ import Testing
 
     /// One that nobody asks for again is ended by itself: it would take what is meant for others.
     @Test func aCallThatNobodyAsksForIsEnded() throws {
-        let channel = try ChannelClient(.small, name: "test")
-        let scheme = SilentScheme()
-        let server = try ServerThread(channel, scheme)
+        let (server, next) = try readThatWaits()
         defer { server.stop() }
-        let slot = try #require(channel.reserve(replyBytes: 10, important: true))
-        channel.submit(slot, read(unique: 8).entry, cookie: 8)
-        while scheme.reads == 0 { SystemCall.sleep(nanoseconds: 100_000) }
-        let next = try ChannelClient(
-            adopting: channel.requestDescriptor, reply: channel.replyDescriptor, geometry: .small, name: "next")
-        try server.server.replaceRequestMemory(next.requestDescriptor)
         let orphans = Orphans(next, isAdopted: true, [], patience: 0)
         #expect(orphans.contains(8))
         orphans.expire()
