@@ -306,6 +306,7 @@ final class PipeScheme: NodeScheme {
             guard words.partialChannel == UInt64(channel) + 1 else { continue }
             words.endPartial()
             memory.apply(words, pipe, CallContext(), result: nil)
+            host.wake(node(pipe))
         }
     }
 }

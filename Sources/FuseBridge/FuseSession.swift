@@ -119,8 +119,10 @@ public final class FuseSession: @unchecked Sendable {
 
     /// Called on a thread that is inside an operation, before it waits for long: another thread reads requests meanwhile. False: nobody
     /// would, as there are too many threads.
-    public static func willBlock() -> Bool {
-        unsafe FuseWorker.current?.passOnReading() ?? true
+    ///
+    /// - Parameter keepsRequest: the bytes that the kernel sent will still be needed; else their memory may go.
+    public static func willBlock(keepsRequest: Bool) -> Bool {
+        unsafe FuseWorker.current?.passOnReading(keepsRequest: keepsRequest) ?? true
     }
 
     /// Reads the next request (read(2)): looks for it for a while, then sleeps until there is one. -1 and `errno` as read(2).

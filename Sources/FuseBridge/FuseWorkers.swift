@@ -145,6 +145,7 @@ final class FuseWorker: @unchecked Sendable {
     private(set) var listing = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
     /// The receive buffer, if it is our own.
     private var own = unsafe UnsafeMutableRawPointer(bitPattern: 0)
+    private var ownIsResident = false
     /// The request at hand, if it is small.
     private let small: UnsafeMutableRawPointer
     /// The request at hand lies where it was read.
@@ -161,7 +162,7 @@ final class FuseWorker: @unchecked Sendable {
     deinit {
         unsafe listing.deallocate()
         unsafe small.deallocate()
-        if let own = unsafe own { unsafe ReceiveMemory.give(own) }
+        giveOwnBuffer()
     }
 
     /// The worker whose thread this is.
@@ -199,7 +200,14 @@ final class FuseWorker: @unchecked Sendable {
     }
 
     /// Another thread reads while this one waits. False: there can't be another one.
-    func passOnReading() -> Bool {
+    ///
+    /// - Parameter keepsRequest: what was read will still be looked at.
+    func passOnReading(keepsRequest: Bool) -> Bool {
+        if isInPlace, !keepsRequest {
+            isInPlace = false
+            unsafe raw = UnsafeRawBufferPointer(start: nil, count: 0)
+            returnBuffer()
+        }
         guard isReading else { return true }
         session.backend.willIdle()
         if !isInPlace { returnBuffer() }
@@ -249,7 +257,7 @@ final class FuseWorker: @unchecked Sendable {
 
     /// A thread that doesn't read keeps no receive buffer.
     private func returnBuffer() {
-        if let own = unsafe own.take() { unsafe ReceiveMemory.give(own) }
+        giveOwnBuffer()
         guard let buffer = unsafe lent.take() else { return }
         unsafe session.backend.giveReceiveBuffer(buffer)
     }
@@ -257,9 +265,15 @@ final class FuseWorker: @unchecked Sendable {
     private func ownBuffer() -> UnsafeMutableRawPointer {
         if let own = unsafe own { return unsafe own }
         // While a mount is taken over the kernel isn't read from.
-        let new = unsafe ReceiveMemory.take(isResident: !session.isTakingOver.load(ordering: .relaxed))
+        ownIsResident = !session.isTakingOver.load(ordering: .relaxed)
+        let new = unsafe ReceiveMemory.take(isResident: ownIsResident)
         unsafe own = new
         return unsafe new
+    }
+
+    private func giveOwnBuffer() {
+        guard let buffer = unsafe own.take() else { return }
+        unsafe ReceiveMemory.give(buffer, isResident: ownIsResident)
     }
 }
 

@@ -60,11 +60,11 @@ enum ReceiveMemory {
         return unsafe make(isResident: isResident)
     }
 
-    /// Gives a buffer back.
+    /// Gives a buffer back. Kept for others only if its pages are there.
     @unsafe
-    static func give(_ buffer: UnsafeMutableRawPointer) {
+    static func give(_ buffer: UnsafeMutableRawPointer, isResident: Bool) {
         let isKept = spare.withLock { spare in
-            guard spare.count < spareLimit else { return false }
+            guard isResident, spare.count < spareLimit else { return false }
             spare.append(UInt(bitPattern: buffer))
             return true
         }

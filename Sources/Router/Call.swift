@@ -77,6 +77,9 @@ extension SchemeRoute {
         {
             return try attach(call, found.tag, isComplete: found.isComplete, waiter, take)
         }
+        let mayBlock = mayBlock(call.entry)
+        if mayBlock { blocking.withLock { $0[call.unique] = BlockingRequest() } }
+        defer { if mayBlock { blocking.withLock { _ = $0.removeValue(forKey: call.unique) } } }
         var slot = try reserve(call)
         let count: Int
         do {
@@ -94,6 +97,7 @@ extension SchemeRoute {
     ) throws(Errno) -> Result {
         var slot = slot
         client.trim(&slot, toPayloadBytes: payload.upperBound)
+        defer { if mayBlock(call.entry) { blocking.withLock { _ = $0.removeValue(forKey: call.unique) } } }
         return try submit(&slot, call, payload: payload, Waiter.current, take)
     }
 
@@ -124,18 +128,20 @@ extension SchemeRoute {
         var entry = call.entry
         entry.length = UInt32(call.replyBytes)
         let mayBlock = mayBlock(entry)
-        if mayBlock { noteBlocking(call, RequestIdentity(tag: slot.tag, generation: slot.generation)) }
-        defer { if mayBlock { noteBlocking(call, nil) } }
+        if mayBlock, noteBlocking(call.unique, slot.tag, slot.generation) {
+            client.abandon(slot)
+            throw .interrupted
+        }
         let ticket = noteSubmission(entry, call.arguments)
         exchange.expect(slot.tag, waiter)
         client.submit(slot, entry, call.arguments, payload: payload, cookie: call.unique)
         // The supervisor gave up between the look at the scheme and now: nobody else will end this request.
         if availability.load(ordering: .sequentiallyConsistent) == .offline { failHeld() }
         var isGivenUp = false
-        let completion = exchange.wait(waiter) { [slot] in
+        let completion = exchange.wait(waiter) {
             guard mayBlock else { return }
             isGivenUp = true
-            self.client.cancel(tag: slot.tag, generation: slot.generation)
+            _ = interrupt(call.unique)
         }
         if let code = completion.errno {
             let errno = Errno(rawValue: code)
@@ -159,8 +165,14 @@ extension SchemeRoute {
         description.hasEvents && (Opcode(rawValue: entry.opcode)?.properties.mayBlock ?? false)
     }
 
-    private func noteBlocking(_ call: Call, _ identity: RequestIdentity?) {
-        blocking.withLock { $0[call.unique] = identity }
+    /// Says by what the server will know a request that may wait. Whether its caller has given up already.
+    private func noteBlocking(_ unique: UInt64, _ tag: UInt32, _ generation: UInt32) -> Bool {
+        blocking.withLock { blocking in
+            var request = blocking[unique] ?? BlockingRequest()
+            request.identity = (tag, generation)
+            blocking[unique] = request
+            return request.isInterrupted
+        }
     }
 
     /// Waits for the answer to a request of a dead router, or takes it if it is there.
@@ -171,10 +183,10 @@ extension SchemeRoute {
         let client = client
         if !isComplete {
             if let found = client.record(tag: tag), mayBlock(found.entry) {
-                noteBlocking(call, RequestIdentity(tag: tag, generation: found.entry.generation))
+                _ = noteBlocking(call.unique, tag, found.entry.generation)
             }
-            _ = exchange.wait(waiter)
-            noteBlocking(call, nil)
+            defer { blocking.withLock { _ = $0.removeValue(forKey: call.unique) } }
+            _ = exchange.wait(waiter) { _ = interrupt(call.unique) }
         }
         guard let record = client.record(tag: tag), let opcode = record.opcode else { throw .ioError }
         defer { keepUntilReplied(tag, opcode, waiter) }
@@ -195,18 +207,39 @@ extension SchemeRoute {
         }
     }
 
-    /// A record with room; waits for it if changes that aren't committed take it all.
+    /// A record with room; waits for it if changes that aren't committed take it all, or callers who wait.
     func reserve(_ call: Call) throws(Errno) -> RequestSlot {
+        // Where callers wait for each other, those who end others' waits find room when those who wait don't.
+        let waits = mayBlock(call.entry) && call.entry.opcode != Opcode.write.rawValue
+        let isImportant = description.hasEvents ? !waits : call.isImportant
         while true {
             guard availability.load(ordering: .relaxed) == .available else { throw Errno(rawValue: ENODEV) }
             if let slot = client.reserve(
-                payloadBytes: call.payloadBytes, replyBytes: call.replyBytes, important: call.isImportant)
+                payloadBytes: call.payloadBytes, replyBytes: call.replyBytes, important: isImportant)
             {
                 return slot
             }
-            commit()
+            guard description.hasEvents else {
+                commit()
+                continue
+            }
+            // Nothing there is to be committed: there is room when a caller has his answer, or gives up.
+            if blocking.withLock({ $0[call.unique]?.isInterrupted ?? false }) { throw .interrupted }
+            guard exchange.willBlock(true) else { throw .resourceTemporarilyUnavailable }
+            pauseThread(nanoseconds: Self.crowdedPause)
         }
     }
+
+    /// How many bytes to ask for in a read of so many. Where callers wait, each with room for its answer, that gets scarce: then each
+    /// gets little, as a stream may give less than was asked for.
+    public func room(for byteCount: Int) -> Int {
+        description.hasEvents && client.isReplyRoomScarce ? min(byteCount, Self.scarceBytes) : byteCount
+    }
+
+    private static let scarceBytes = 4096
+
+    /// How often to look for room that callers who wait have taken.
+    private static let crowdedPause = 20_000_000
 
     /// Keeps the log short of what the channel can hold.
     private func boundLog() {
@@ -230,7 +263,7 @@ extension SchemeRoute {
         guard availability.load(ordering: .relaxed) == .available else { return }
         guard let slot = client.reserve(important: true) else {
             // All records are in use: one will be completed soon.
-            _ = exchange.willBlock()
+            _ = exchange.willBlock(true)
             pauseThread(nanoseconds: 200_000)
             return
         }

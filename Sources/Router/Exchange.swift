@@ -35,15 +35,15 @@ final class Exchange: Sendable {
     let leaderGone = ConditionVariable()
     /// Events are taken by this, on whatever thread.
     let onEvent: @Sendable (EventEntry) -> Void
-    /// Called before a thread waits for long. False: it must not wait for ever.
-    let willBlock: @Sendable () -> Bool
+    /// As with `Router`.
+    let willBlock: @Sendable (Bool) -> Bool
     /// Told of every completion before anybody else is.
     let onCompletion: @Sendable (Completion) -> Void
     /// Told of a completion that nobody waits for; true if its record is to be kept. Called with the lock held.
     let isAwaited: @Sendable (Completion) -> Bool
 
     init(
-        _ client: ChannelClient, willBlock: @escaping @Sendable () -> Bool,
+        _ client: ChannelClient, willBlock: @escaping @Sendable (Bool) -> Bool,
         onEvent: @escaping @Sendable (EventEntry) -> Void, onCompletion: @escaping @Sendable (Completion) -> Void,
         isAwaited: @escaping @Sendable (Completion) -> Bool
     ) {
@@ -109,12 +109,12 @@ final class Exchange: Sendable {
                 if let completion = leave(waiter) { return completion }
                 if count == 0, isPatient {
                     isPatient = false
-                    if !willBlock() { mustNotWait() }
+                    if !willBlock(false) { mustNotWait() }
                 }
             case .follower:
                 if isPatient {
                     isPatient = false
-                    if !willBlock() { mustNotWait() }
+                    if !willBlock(false) { mustNotWait() }
                 }
                 follow(waiter)
             }

@@ -67,18 +67,19 @@ final class Orphans: Sendable {
     /// Frees what the kernel hasn't asked for again: its caller is gone. What still waits with the server is ended, before it takes what
     /// is meant for others.
     func expire() {
-        let expired = state.withLock { state -> [Record] in
-            guard !state.records.isEmpty, Clock.monotonicNanoseconds() > state.until else { return [] }
+        let expired = state.withLock { state -> [UInt64: Record] in
+            guard !state.records.isEmpty, Clock.monotonicNanoseconds() > state.until else { return [:] }
             defer { state.records = [:] }
-            return Array(state.records.values)
+            return state.records
         }
-        for record in expired {
+        for (unique, record) in expired {
             if record.isComplete {
                 client.release(tag: record.tag)
-            } else {
-                // Its completion is nobody's then, and frees the record.
-                client.cancel(tag: record.tag, generation: record.generation)
+            } else if client.cancel(tag: record.tag, generation: record.generation) == nil {
+                // No room for that now.
+                state.withLock { $0.records[unique] = record }
             }
+            // Its completion is nobody's then, and frees the record.
         }
     }
 

@@ -36,13 +36,14 @@ public final class Router: Sendable {
     /// When this process began to serve, in monotonic nanoseconds.
     public let startedAt = Clock.monotonicNanoseconds()
     private let state = Locked(State())
-    private let willBlock: @Sendable () -> Bool
+    private let willBlock: @Sendable (Bool) -> Bool
     private let handlers = Locked<[@Sendable (SchemeRoute, EventEntry) -> Void]>([])
 
     /// A router without schemes.
     ///
-    /// - Parameter willBlock: called on a thread that asks a scheme, before it waits for long. False: it must not wait for ever.
-    public init(_ options: Options, willBlock: @escaping @Sendable () -> Bool = { true }) {
+    /// - Parameter willBlock: called on a thread that asks a scheme, before it waits for long; true: what the kernel sent is
+    ///   still needed. Returns false if it must not wait for ever.
+    public init(_ options: Options, willBlock: @escaping @Sendable (Bool) -> Bool = { _ in true }) {
         self.options = options
         self.willBlock = willBlock
     }

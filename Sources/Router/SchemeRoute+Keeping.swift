@@ -30,12 +30,6 @@ extension SchemeRoute {
         }
     }
 
-    /// Closes a file that was kept. Doesn't wait for the server.
-    public func letGo(_ handle: UInt64) {
-        guard let file = keptFiles.first(where: { $0.handle == handle }) else { return }
-        submitClose(file)
-    }
-
     /// Closes what was kept for some seconds, also what a dead router kept: what is seen for the first time has some time left. Doesn't
     /// wait for the server, whose recovery may be the affair of the thread.
     func closeKept() {
@@ -48,27 +42,33 @@ extension SchemeRoute {
                     since[file.handle] = now
                     return false
                 }
-                return now &- start > Self.keptSpan
+                return start <= now && now - start > Self.keptSpan
             }
         }
-        for file in due { submitClose(file) }
+        for file in due where submitClose(node: file.node, handle: file.handle) {
+            // It stands in the table until the server has answered: not to be closed twice.
+            keptSince.withLock { $0[file.handle] = .max }
+        }
     }
 
     /// Closes all that is kept, and waits for that: the mount ends.
     public func closeAllKept() {
-        for file in keptFiles { try? perform(Call(closing(file))) { _ in } }
+        for file in keptFiles {
+            try? perform(Call(SubmissionEntry(.close, node: file.node, handle: file.handle))) { _ in }
+        }
     }
 
     private var keptFiles: [HandleTable.Record] {
         handles.records().filter { $0.flags == Self.keptFlags && $0.closedBy == 0 }
     }
 
-    private func submitClose(_ file: HandleTable.Record) {
-        guard let slot = client.reserve(important: true) else { return }
-        client.submit(slot, closing(file))
-    }
-
-    private func closing(_ file: HandleTable.Record) -> SubmissionEntry {
-        SubmissionEntry(.close, node: file.node, handle: file.handle)
+    /// False if it can't be closed now: the server is away, or there is no room. `closeKept` does it later.
+    @discardableResult
+    func submitClose(node: UInt64, handle: UInt64) -> Bool {
+        guard availability.load(ordering: .relaxed) == .available, incarnation.load(ordering: .relaxed) != 0,
+            let slot = client.reserve(important: true)
+        else { return false }
+        client.submit(slot, SubmissionEntry(.close, node: node, handle: handle))
+        return true
     }
 }

@@ -103,14 +103,15 @@ extension SchemeRoute {
         timeline.serverStarted()
         client.startEpoch(number, blame: blame.exchange(Self.guilt, ordering: .sequentiallyConsistent))
         guard bringUp(recovered, isSuperseded, &report) else { return nil }
+        // First those that end here: they must be over for the server when it gets the others.
+        for record in client.requestsInFlight() where record.blame >= Self.blameLimit {
+            report.quarantined += 1
+            client.failLocally(record, errno: EIO)
+        }
+        if report.quarantined > 0 { drainAll() }
         for record in client.requestsInFlight() {
-            if record.blame >= Self.blameLimit {
-                report.quarantined += 1
-                client.failLocally(record, errno: EIO)
-            } else {
-                report.resubmitted += 1
-                client.resubmit(record)
-            }
+            report.resubmitted += 1
+            client.resubmit(record)
         }
         points?.reached(.upToDate)
         // Before anything is let through: a router that dies from here on leaves a server that is up to date.

@@ -39,10 +39,12 @@ public struct RouterFaults: OptionSet, Sendable {
     public static let noReplyCache = RouterFaults(rawValue: 2)
 }
 
-/// By which a server knows a request.
-struct RequestIdentity {
-    let tag: UInt32
-    let generation: UInt32
+/// A request whose caller may wait for long, and gives up when he gets a signal.
+struct BlockingRequest {
+    /// By which the server knows it; nil as long as there is no room for it.
+    var identity: (tag: UInt32, generation: UInt32)?
+    /// The caller got a signal before the server had it.
+    var isInterrupted = false
 }
 
 /// Whether a commit was asked for that nobody waits for.
@@ -91,8 +93,8 @@ public final class SchemeRoute: Sendable {
     public let timeline = RecoveryLog()
     private let hearing = Hearing()
     /// Requests that may wait for long, by unique number: what an interrupt looks for.
-    let blocking = Locked<[UInt64: RequestIdentity]>([:])
-    /// When the files that are kept open were seen first, by handle.
+    let blocking = Locked<[UInt64: BlockingRequest]>([:])
+    /// When the files that are kept open were seen first, by handle; the largest time for those that are being closed.
     let keptSince = Locked<[UInt64: UInt64]>([:])
 
     /// A route over a channel.
@@ -100,12 +102,12 @@ public final class SchemeRoute: Sendable {
     /// - Parameters:
     ///   - isAdopted: the channel was a dead router's: its requests are looked for.
     ///   - trace: gets the requests that are completed, while somebody traces.
-    ///   - willBlock: called on a thread before it waits for long. False: it must not wait for ever.
+    ///   - willBlock: as with `Router`.
     ///   - onEvent: gets the server's events.
     public init(
         index: Int, _ description: SchemeDescription, _ client: ChannelClient, isAdopted: Bool,
         faults: RouterFaults = [], trace: TraceRing? = nil, points: CrashPoints? = nil,
-        willBlock: @escaping @Sendable () -> Bool,
+        willBlock: @escaping @Sendable (Bool) -> Bool,
         onEvent: @escaping @Sendable (EventEntry) -> Void
     ) {
         self.index = index
@@ -225,9 +227,13 @@ public final class SchemeRoute: Sendable {
 
     /// Asks the server to end a request early, if it is one that may wait for long.
     public func interrupt(_ unique: UInt64) -> Bool {
-        guard let found = blocking.withLock({ $0[unique] }) else { return false }
-        client.cancel(tag: found.tag, generation: found.generation)
-        return true
+        let (isKnown, identity) = blocking.withLock { blocking -> (Bool, (tag: UInt32, generation: UInt32)?) in
+            guard let found = blocking[unique] else { return (false, nil) }
+            if found.identity == nil { blocking[unique]?.isInterrupted = true }
+            return (true, found.identity)
+        }
+        if let identity { client.cancel(tag: identity.tag, generation: identity.generation) }
+        return isKnown
     }
 
     /// How nodes are numbered for the kernel.

@@ -16,11 +16,11 @@ import Synchronization
 /// A file that is kept open.
 public struct KeptFile: Sendable {
     /// Where.
-    public let route: SchemeRoute
+    let route: SchemeRoute
     /// The kernel's number of it.
-    public let node: UInt64
+    let node: UInt64
     /// The router's own handle of it.
-    public let handle: UInt64
+    let handle: UInt64
 
     /// A file with a handle of `SchemeRoute.keepOpen`.
     public init(route: SchemeRoute, node: UInt64, handle: UInt64) {
@@ -28,6 +28,9 @@ public struct KeptFile: Sendable {
         self.node = node
         self.handle = handle
     }
+
+    /// Lets it go. Doesn't wait for the server.
+    public func letGo() { route.submitClose(node: route.numbers.server(node), handle: handle) }
 }
 
 /// Who was told a moment ago that a node is gone, and looks its name up again.
@@ -36,6 +39,8 @@ public final class StaleCallers: Sendable {
     private static let span: UInt64 = 1_000_000_000
     /// So many are remembered at most.
     private static let limit = 64
+    /// Files that are kept for one of them, at most: the links on the way to a file, and looks that came too late.
+    private static let keptLimit = 6
 
     private struct Caller {
         /// The thread's number.
@@ -71,12 +76,15 @@ public final class StaleCallers: Sendable {
         return callers.withLock { $0.contains { $0.process == process && now &- $0.time <= Self.span } }
     }
 
-    /// A file is kept for a thread.
-    public func keep(_ file: KeptFile, for process: UInt32) {
-        callers.withLock { callers in
-            guard let index = callers.firstIndex(where: { $0.process == process }) else { return }
+    /// A file is kept for a thread. Returns what may go instead: one that looks up more and more isn't after the first.
+    public func keep(_ file: KeptFile, for process: UInt32) -> [KeptFile] {
+        var others: [KeptFile] = []
+        change { callers in
+            guard let index = callers.firstIndex(where: { $0.process == process }) else { return others = [file] }
             callers[index].kept.append(file)
+            if callers[index].kept.count > Self.keptLimit { others = callers.remove(at: index).kept }
         }
+        return others
     }
 
     /// A thread has asked for a node: if that was kept for it, it has what it looked for, and all that was kept for it may go.

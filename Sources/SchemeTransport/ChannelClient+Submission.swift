@@ -329,6 +329,11 @@ extension ChannelClient {
         }
     }
 
+    /// Whether half of the room for replies is taken.
+    public var isReplyRoomScarce: Bool {
+        submission.withLock { $0.replyPages.takenCount > $0.replyPages.pageCount / 2 }
+    }
+
     /// What the channel holds at the moment.
     public var fill: ChannelFill {
         submission.withLock { side in

@@ -55,7 +55,7 @@ final class RouterProcess {
             options.supervisorStatus = { SupervisorStatus.read(memory) }
         }
         options.trace = try configuration.descriptor("trace").map { try TraceRing($0) }
-        router = Router(options) { FuseSession.willBlock() }
+        router = Router(options) { FuseSession.willBlock(keepsRequest: $0) }
         backend = RouterBackend(router)
         var sessionOptions = FuseSession.Options()
         sessionOptions.usesWriteBackCache = message["write-back"] != "0"

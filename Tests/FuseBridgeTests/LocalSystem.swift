@@ -40,7 +40,7 @@ final class LocalSystem {
         var options = Router.Options()
         options.rootScheme = "file"
         options.faults = faults
-        router = Router(options) { FuseSession.willBlock() }
+        router = Router(options) { FuseSession.willBlock(keepsRequest: $0) }
         route = try router.add(
             SchemeDescription(name: "file", channel: 1), client, isAdopted: false, isServing: false)
         backend = RouterBackend(router)

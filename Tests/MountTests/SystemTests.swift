@@ -215,9 +215,9 @@ struct SystemTests {
             echo text > "$3/file"
             grep " $3 fuse.saltbridge " /proc/mounts | grep -q nosuid
             mount -o remount,suid,exec "$3"
-            ! grep " $3 fuse.saltbridge " /proc/mounts | grep -q -e nosuid -e noexec
+            if grep " $3 fuse.saltbridge " /proc/mounts | grep -q -e nosuid -e noexec; then exit 1; fi
             mount -o remount,ro "$3"
-            ! touch "$3/other" 2>/dev/null
+            if touch "$3/other" 2>/dev/null; then exit 1; fi
             mount -o remount,rw "$3"
             umount "$3"
             free "$2"
@@ -230,7 +230,7 @@ struct SystemTests {
             # An image that was opened only to be read stays so: the kernel alone would take the change, and every write would fail.
             mount -t fuse.saltbridge -o ro "$2" "$3"
             mount -o remount,nodev "$3"
-            ! mount -o remount,rw "$3" 2> \(mount.folder.path)/refusal
+            if mount -o remount,rw "$3" 2> \(mount.folder.path)/refusal; then exit 1; fi
             grep -q "opened only to be read" \(mount.folder.path)/refusal
             grep " $3 fuse.saltbridge " /proc/mounts | grep -q " ro,"
             umount "$3"
@@ -239,7 +239,7 @@ struct SystemTests {
             exec 5> "$3/lazy"
             echo before >&5
             umount -l "$3"
-            ! mountpoint -q "$3"
+            if mountpoint -q "$3"; then exit 1; fi
             echo after >&5
             exec 5>&-
             until free "$2"; do sleep 0.05; done

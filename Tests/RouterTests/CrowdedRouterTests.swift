@@ -13,7 +13,7 @@ import Testing
     private func makeRoute(_ client: ChannelClient, isAdopted: Bool = false, mayWait: Bool) -> SchemeRoute {
         SchemeRoute(
             index: 0, SchemeDescription(name: "pipe", channel: 1, hasEvents: true), client, isAdopted: isAdopted,
-            willBlock: { mayWait }, onEvent: { _ in })
+            willBlock: { _ in mayWait }, onEvent: { _ in })
     }
 
     private func read(unique: UInt64) -> Call {

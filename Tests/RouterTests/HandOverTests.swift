@@ -17,8 +17,8 @@ import Testing
 
     private func makeRoute(_ client: ChannelClient, isAdopted: Bool = false) -> SchemeRoute {
         SchemeRoute(
-            index: 0, SchemeDescription(name: "file", channel: 1), client, isAdopted: isAdopted, willBlock: { true },
-            onEvent: { _ in })
+            index: 0, SchemeDescription(name: "file", channel: 1), client, isAdopted: isAdopted,
+            willBlock: { _ in true }, onEvent: { _ in })
     }
 
     private func open(_ handle: UInt64, unique: UInt64 = 0) -> Call {

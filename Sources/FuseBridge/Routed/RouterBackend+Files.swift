@@ -116,7 +116,9 @@ extension RouterBackend {
             let part = text.dropFirst(Int(clamping: offset)).prefix(byteCount)
             unsafe part.withUnsafeBytes { unsafe reply($0) }
         case .scheme(let route, let number):
-            let count = min(byteCount, FuseSession.maximumTransferByteCount)
+            // The kernel's cache takes less than it asked for as the end of the file.
+            let wanted = min(byteCount, FuseSession.maximumTransferByteCount)
+            let count = isCacheRead ? wanted : route.room(for: wanted)
             let call = call(
                 .read, request, number, handle: handle, offset: offset, RequestArguments(flags: flags),
                 flags: isCacheRead ? .fromCache : [], replyBytes: count)

@@ -79,7 +79,8 @@ extension RouterBackend {
             if isAbsentOrDirectory || route.description.changesByItself { return found }
             do throws(Errno) {
                 if let handle = try route.keepOpen(route.numbers.server(found.node)) {
-                    staleCallers.keep(KeptFile(route: route, node: found.node, handle: handle), for: request.process)
+                    let file = KeptFile(route: route, node: found.node, handle: handle)
+                    for other in staleCallers.keep(file, for: request.process) { other.letGo() }
                 }
                 return found
             } catch {
@@ -150,7 +151,7 @@ extension RouterBackend {
     /// A caller has what it looked for: nothing is kept for it any more. Other calls than those that this is said by come on the way
     /// there: for a symbolic link's target, or who may open the file.
     func endLook(_ request: FuseRequest, _ node: UInt64) {
-        for file in staleCallers.remove(request.process, node) { file.route.letGo(file.handle) }
+        for file in staleCallers.remove(request.process, node) { file.letGo() }
     }
 
     /// Changes attributes.
