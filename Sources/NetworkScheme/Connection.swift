@@ -24,6 +24,8 @@ struct HandleKey: Hashable {
 
 /// States of a TCP socket, as the kernel numbers them.
 enum TCPState {
+    static let finWait1: UInt32 = 4
+    static let finWait2: UInt32 = 5
     static let timeWait: UInt32 = 6
     static let closed: UInt32 = 7
     static let closeWait: UInt32 = 8
@@ -31,6 +33,8 @@ enum TCPState {
     static let closing: UInt32 = 11
     /// Those in which the other side's end has come.
     static let withEnd = [timeWait, closeWait, lastAcknowledgement, closing]
+    /// Those in which our own end was sent.
+    static let withOwnEnd = [finWait1, finWait2, timeWait, lastAcknowledgement, closing]
 }
 
 /// A request that waits for a caller.
@@ -98,8 +102,15 @@ final class Connection {
     var pending: [(name: SocketName, descriptor: SharedDescriptor)] = []
     var waiters: [Waiter] = []
     var isAccepting = false
+    /// Callers with lower numbers were asked for by an earlier listening.
+    var firstCaller: UInt64 = 0
     /// Why the last caller couldn't be taken.
     var acceptFailure: Errno?
+
+    /// Bytes of a write that the kernel took.
+    func sent(of write: NetworkMemory.WriteMark) -> UInt64 {
+        accepted > write.position ? accepted - write.position : 0
+    }
 
     init(slot: Int, serial: UInt64, kind: ConnectionKind) {
         self.slot = slot

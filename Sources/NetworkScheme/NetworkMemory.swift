@@ -197,7 +197,7 @@ final class NetworkMemory: Sendable {
     func text(_ slot: Int) -> String { text(at: base(slot) + 152, length: base(slot) + 148) }
     func setText(_ slot: Int, _ text: String) { storeText(text, at: base(slot) + 152, length: base(slot) + 148) }
 
-    /// Under which name the supervisor holds the socket: `SERIAL.ATTEMPT`, of a caller `LISTENER.NUMBER`.
+    /// Under which name the supervisor holds the socket: `SERIAL.ATTEMPT`, of a caller `LISTENER.NUMBER`, with the highest bit set.
     func socketName(_ slot: Int) -> SocketName {
         SocketName(owner: memory.load64(base(slot) + 48), number: memory.load64(base(slot) + 56))
     }
@@ -325,6 +325,15 @@ struct SocketName: Hashable {
         guard parts.count == 2, let owner = UInt64(parts[0]), let number = UInt64(parts[1]) else { return nil }
         self.init(owner: owner, number: number)
     }
+
+    private static let callerBit: UInt64 = 1 << 63
+
+    /// A caller's name: no attempt of the same connection, which may connect later, has it.
+    static func caller(of listener: UInt64, _ number: UInt64) -> SocketName {
+        SocketName(owner: listener, number: number | callerBit)
+    }
+
+    var isCaller: Bool { number & Self.callerBit != 0 }
 
     var text: String { "\(owner).\(number)" }
 }

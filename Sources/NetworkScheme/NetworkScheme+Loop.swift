@@ -311,6 +311,8 @@ extension NetworkScheme {
                 received: Self.taken(now, hasFailed: false))
         }
         connection.isSettled = true
+        // One that was given up a moment before a death has gone on, and so not failed.
+        memory.setFailure(connection.slot, 0)
         // The handshake comes first.
         if connection.kind != .tls { memory.setStage(connection.slot, .connected) }
     }
@@ -320,76 +322,5 @@ extension NetworkScheme {
         // A FIN that came is counted: in the states CLOSE_WAIT, LAST_ACK, CLOSING and TIME_WAIT, and in CLOSE without an error.
         let hasEnded = TCPState.withEnd.contains(now.state) || (now.state == TCPState.closed && !hasFailed)
         return now.received &- (hasEnded ? 1 : 0) &- now.unread
-    }
-
-    // MARK: Accepting
-
-    /// A listening socket has callers: the supervisor takes as many as are waited for.
-    func accept(_ connection: Connection) {
-        guard !connection.isAccepting, connection.waiters.count > connection.pending.count else { return }
-        let number = memory.newSerial()
-        do throws(ChannelError) {
-            try host.accept(
-                from: memory.socketName(connection.slot).text,
-                as: SocketName(owner: connection.serial, number: number).text)
-            connection.isAccepting = true
-        } catch {
-            // The supervisor is gone, and so are we soon.
-        }
-    }
-
-    /// Whether no caller came of an attempt because none was there any more.
-    private static func isPassing(_ error: Errno) -> Bool {
-        error == .wouldBlock || error == .connectionAbort || error == .interrupted
-    }
-
-    /// Whether a caller can be taken later although it couldn't now.
-    private static func isShortage(_ error: Errno) -> Bool {
-        error == .tooManyOpenFiles || error == .tooManyOpenFilesInSystem || error == .noBufferSpace
-            || error == .noMemory
-    }
-
-    /// How long not to ask for callers when they can't be taken: too many files are open, for instance.
-    static let acceptPause: UInt64 = 100_000_000
-
-    /// The supervisor has taken a caller, or there was none.
-    func accepted(_ answer: HeldAnswer) {
-        guard let listener = SocketName(answer.listener) else { return }
-        let nodes = state.withLock { state -> [UInt64] in
-            let found = state.connections.values.first {
-                $0.serial == listener.owner && memory.stage($0.slot) == .listening
-            }
-            guard let found else {
-                if answer.descriptor != nil { host.release(answer.name) }
-                return []
-            }
-            found.isAccepting = false
-            if let name = SocketName(answer.name), let descriptor = answer.descriptor {
-                found.pending.append((name, descriptor))
-                found.acceptFailure = nil
-            } else if !Self.isPassing(answer.errno), !Self.isShortage(answer.errno) {
-                return sendAway(found, answer.errno, &state).map(\.node)
-            }
-            if found.waiters.count > found.pending.count {
-                if answer.descriptor != nil || Self.isPassing(answer.errno) {
-                    arm(found, .readable)
-                } else {
-                    // The caller is still there: to be asked at once again and again helps nobody.
-                    if found.acceptFailure != answer.errno { host.log("accept: \(answer.errno)") }
-                    found.acceptFailure = answer.errno
-                    found.nextAttemptAt = Clock.monotonicNanoseconds() &+ Self.acceptPause
-                    SystemCall.signalEvent(bell.rawValue)
-                }
-            }
-            return found.pending.isEmpty ? [] : found.waiters.prefix(1).map(\.node)
-        }
-        for node in nodes { host.wake(node) }
-    }
-
-    /// Who waits for a caller gets an error; returns who is to be woken for that.
-    func sendAway(_ listener: Connection, _ error: Errno, _ state: inout State) -> [Waiter] {
-        defer { listener.waiters = [] }
-        for waiter in listener.waiters { state.sentAway[waiter] = error }
-        return listener.waiters
     }
 }

@@ -99,11 +99,12 @@ extension NetworkScheme {
         if file == .directory { throw .isDirectory }
         let caller = context
         try state.withLock { state throws(Errno) in
+            // First: what it waited for may be gone altogether.
+            let waiter = Waiter(request: caller.requestID, channel: caller.channel, node: node)
+            if let error = state.sentAway.removeValue(forKey: waiter) { throw error }
             let connection = try numbered(slot, serial, state)
             if file == .listen {
                 if try known(caller, handle, isCaller: true, &state) != nil { return }
-                let waiter = Waiter(request: caller.requestID, channel: caller.channel, node: node)
-                if let error = state.sentAway.removeValue(forKey: waiter) { throw error }
                 guard memory.stage(slot) == .listening else { throw .invalidArgument }
                 try take(from: connection, caller, handle, node, isNumbered: true, &state)
                 return
@@ -111,149 +112,6 @@ extension NetworkScheme {
             connection.handles.insert(HandleKey(caller, handle))
         }
         context.opened = file == .data ? [.directIO, .stream] : .directIO
-    }
-
-    // MARK: Listening
-
-    /// Makes `tcp/listen/ADDRESS:PORT` listen; it does until the name is removed.
-    private func listen(_ text: String, _ state: inout State) throws(Errno) -> Connection {
-        guard let endpoint = Endpoint(text) else { throw .noSuchFileOrDirectory }
-        let connection = try make(
-            .listener, stage: .idle, CallContext(), handle: 0, node: 0, isNumbered: false, text: text, &state)
-        do throws(Errno) {
-            try listen(connection, endpoint)
-            return connection
-        } catch {
-            end(connection, &state)
-            throw error
-        }
-    }
-
-    /// Gives a connection a listening socket.
-    func listen(_ connection: Connection, _ endpoint: Endpoint) throws(Errno) {
-        let socket = try bound(.stream, endpoint)
-        try SystemCall.listen(socket.rawValue, backlog: 1024)
-        try hold(socket, connection)
-        memory.setStage(connection.slot, .listening)
-    }
-
-    /// Ends the listening of a numbered connection, which can then be used anew; returns who waited for a caller.
-    func stopListening(_ connection: Connection, _ state: inout State) -> [Waiter] {
-        let waiting = sendAway(connection, .connectionAbort, &state)
-        for caller in connection.pending { host.release(caller.name.text) }
-        connection.pending = []
-        let name = memory.socketName(connection.slot)
-        // First: if it dies before the socket is gone, the next incarnation takes that for one that listens, and is told again.
-        memory.setStage(connection.slot, .idle)
-        if let socket = connection.descriptor {
-            if connection.isWatched { try? poll.remove(socket.rawValue) }
-            try? SystemCall.shutDown(socket.rawValue, receiving: true, sending: true)
-            host.release(name.text)
-        }
-        connection.descriptor = nil
-        connection.isWatched = false
-        connection.armed = []
-        connection.isAccepting = false
-        connection.acceptFailure = nil
-        connection.nextAttemptAt = nil
-        return waiting
-    }
-
-    /// A socket with an address of its own.
-    func bound(_ kind: SystemCall.SocketKind, _ endpoint: Endpoint) throws(Errno) -> SharedDescriptor {
-        var failure = Errno.addressNotAvailable
-        for (address, isDual) in try ownAddresses(endpoint) {
-            do throws(Errno) {
-                let socket = try Self.socket(kind, isIPv6: address.isIPv6)
-                // For datagrams this would let them have a port that another socket has, and get what is for that.
-                if kind == .stream {
-                    try SystemCall.setSocketOption(socket.rawValue, level: SOL_SOCKET, name: SO_REUSEADDR, value: 1)
-                }
-                if address.isIPv6 {
-                    try SystemCall.setSocketOption(
-                        socket.rawValue, level: Int32(IPPROTO_IPV6), name: IPV6_V6ONLY, value: isDual ? 0 : 1)
-                }
-                try SystemCall.bind(socket.rawValue, to: address)
-                return socket
-            } catch {
-                failure = error
-            }
-        }
-        throw failure
-    }
-
-    /// What an endpoint to listen on stands for, in the order in which that is tried; the first may serve both families.
-    ///
-    /// Any address means those of each family that may be used. Where rules deny a part of a family there is no socket for the rest.
-    private func ownAddresses(
-        _ endpoint: Endpoint
-    ) throws(Errno) -> [(address: SocketAddress, isDual: Bool)] {
-        guard endpoint.isAny else {
-            guard let address = endpoint.numeric else { throw .invalidArgument }
-            let isAllowed =
-                address.isUnspecified
-                ? rules.allowsAll(isIPv6: address.unmapped.isIPv6, port: endpoint.port) == .allowed
-                : rules.allows(address)
-            guard isAllowed else { throw .permissionDenied }
-            return [(address, false)]
-        }
-        let six = rules.allowsAll(isIPv6: true, port: endpoint.port)
-        let four = rules.allowsAll(isIPv6: false, port: endpoint.port)
-        guard six != .divided, four != .divided else { throw .permissionDenied }
-        var result: [(address: SocketAddress, isDual: Bool)] = []
-        if six == .allowed, let address = SocketAddress(numeric: "::", port: endpoint.port) {
-            result.append((address, four == .allowed))
-        }
-        if four == .allowed, let address = SocketAddress(numeric: "0.0.0.0", port: endpoint.port) {
-            result.append((address, false))
-        }
-        if result.isEmpty { throw .permissionDenied }
-        return result
-    }
-
-    /// Has the supervisor hold a connection's only socket.
-    func hold(_ socket: SharedDescriptor, _ connection: Connection) throws(Errno) {
-        let name = SocketName(owner: connection.serial, number: 0)
-        applyOptions(connection, socket, isIPv6: try SystemCall.localAddress(socket.rawValue).isIPv6)
-        do throws(ChannelError) {
-            try host.hold(name.text, socket.rawValue)
-        } catch {
-            throw error.errno
-        }
-        memory.setSocketName(connection.slot, name)
-        connection.descriptor = socket
-    }
-
-    /// Makes the next caller a connection of its own; waits for one.
-    private func take(
-        from listener: Connection, _ context: CallContext, _ handle: UInt64, _ node: UInt64, isNumbered: Bool,
-        _ state: inout State
-    ) throws(Errno) {
-        let waiter = Waiter(request: context.requestID, channel: context.channel, node: node)
-        guard let caller = listener.pending.first else {
-            // Lost in a death: nobody will ever come.
-            guard listener.descriptor != nil else { throw .connectionReset }
-            if context.flags & OpenFlags.nonBlocking == 0 {
-                if !listener.waiters.contains(waiter) { listener.waiters.append(waiter) }
-                arm(listener, .readable)
-                throw .wouldBlock
-            }
-            // Nobody waits with the caller that may come of this: the next one who opens has it.
-            guard SystemCall.readiness(listener.descriptor?.rawValue ?? -1, events: 1) & 1 != 0 else {
-                throw .wouldBlock
-            }
-            listener.waiters.append(waiter)
-            accept(listener)
-            listener.waiters.removeAll { $0 == waiter }
-            throw .wouldBlock
-        }
-        let connection = try make(
-            .tcp, stage: .idle, context, handle: handle, node: node, isNumbered: isNumbered, text: "", &state)
-        memory.setSocketName(connection.slot, caller.name)
-        connection.descriptor = caller.descriptor
-        begin(connection)
-        listener.pending.removeFirst()
-        listener.waiters.removeAll { $0 == waiter }
     }
 
     // MARK: Handles
@@ -325,33 +183,38 @@ extension NetworkScheme {
 
     /// Ends what the call had begun; a write tells how much it sent.
     public func cancelled(requestID: UInt64, channel: UInt32, node: UInt64) -> Int64? {
-        state.withLock { state in
-            state.sentAway = state.sentAway.filter { $0.key.request != requestID || $0.key.channel != channel }
-            for connection in state.connections.values {
-                connection.waiters.removeAll { $0.request == requestID && $0.channel == channel }
-                if let writer = connection.writer, writer.request == requestID, writer.channel == channel {
-                    connection.writer = nil
-                    let done = connection.accepted &- writer.position
-                    return done > 0 ? Int64(clamping: done) : nil
-                }
-                if memory.isNumbered(connection.slot), memory.stage(connection.slot) == .connecting,
-                    let begun = memory.write(connection.slot), begun.request == requestID, begun.channel == channel
-                {
-                    giveUp(connection)
-                    return nil
-                }
-                // Whatever has become of it since the call looked: nobody has it.
-                if connection.kind != .listener, memory.handle(connection.slot) != 0,
-                    memory.openRequest(connection.slot) == requestID, memory.channel(connection.slot) == channel,
-                    !memory.isNumbered(connection.slot)
-                {
-                    end(connection, &state)
-                    return nil
-                }
+        let (done, nodes) = state.withLock { state in cancel(requestID, channel, &state) }
+        for node in nodes { host.wake(node) }
+        return done
+    }
+
+    /// The same; returns also on which nodes others may have waited for that call.
+    func cancel(_ request: UInt64, _ channel: UInt32, _ state: inout State) -> (done: Int64?, nodes: Set<UInt64>) {
+        state.sentAway = state.sentAway.filter { $0.key.request != request || $0.key.channel != channel }
+        for connection in state.connections.values {
+            connection.waiters.removeAll { $0.request == request && $0.channel == channel }
+            if let writer = connection.writer, writer.request == request, writer.channel == channel {
+                connection.writer = nil
+                let done = connection.sent(of: writer)
+                return (done > 0 ? Int64(clamping: done) : nil, [])
             }
-            state.lookups = state.lookups.filter { $0.value.node != node || $0.value.answer != nil }
-            return nil
+            if memory.isNumbered(connection.slot), memory.stage(connection.slot) == .connecting,
+                let begun = memory.write(connection.slot), begun.request == request, begun.channel == channel
+            {
+                giveUp(connection)
+                return (nil, connection.nodes)
+            }
+            // Whatever has become of it since the call looked: nobody has it.
+            if connection.kind != .listener, memory.handle(connection.slot) != 0,
+                memory.openRequest(connection.slot) == request, memory.channel(connection.slot) == channel,
+                !memory.isNumbered(connection.slot)
+            {
+                end(connection, &state)
+                return (nil, [])
+            }
         }
+        state.lookups = state.lookups.filter { $0.key.channel != channel || $0.value.request != request }
+        return (nil, [])
     }
 
     // MARK: Look-ups
@@ -360,10 +223,14 @@ extension NetworkScheme {
     func lookUp(
         _ node: UInt64, _ handle: UInt64, _ text: String, _ context: inout CallContext
     ) throws(Errno) -> [SocketAddress] {
-        let key = HandleKey(context, handle)
+        let (key, request) = (HandleKey(context, handle), context.requestID)
         let (found, isNew) = state.withLock { state -> (Result<[SocketAddress], Errno>?, Bool) in
-            if let lookup = state.lookups[key] { return (lookup.answer, false) }
-            state.lookups[key] = Lookup(node: node)
+            if let lookup = state.lookups[key] {
+                // Told, it is the handle's.
+                if lookup.answer != nil { state.lookups[key]?.request = nil }
+                return (lookup.answer, false)
+            }
+            state.lookups[key] = Lookup(node: node, request: request)
             return (nil, true)
         }
         if isNew {

@@ -43,8 +43,8 @@ extension NetworkScheme {
         guard let now = try? SystemCall.streamCounters(socket.rawValue) else { return }
         connection.isSettled = true
         let baseline = memory.baseline(connection.slot)
-        connection.accepted = now.acknowledged &+ now.unsent &- baseline.sent
         var hasFailed = memory.failure(connection.slot) != 0
+        var hasSentEnd = TCPState.withOwnEnd.contains(now.state)
         if now.state == TCPState.closed {
             let code = SystemCall.socketError(socket.rawValue)
             // EPIPE is a reset that came after the end: that end was counted.
@@ -52,7 +52,11 @@ extension NetworkScheme {
                 memory.setFailure(connection.slot, code)
                 hasFailed = true
             }
+            hasSentEnd = code == 0 && !hasFailed
         }
+        // The kernel counts an end that was sent, too.
+        let accepted = now.acknowledged &+ now.unsent &- baseline.sent
+        connection.accepted = hasSentEnd && accepted > 0 ? accepted - 1 : accepted
         connection.consumed = Self.taken(now, hasFailed: hasFailed) &- baseline.received
         // A write that had sent a part comes again: others wait for its rest, also if they come first.
         if let begun = memory.write(connection.slot), begun.position != NetworkMemory.WriteMark.command,
@@ -253,8 +257,7 @@ extension NetworkScheme {
                 connection.isWriterAwaited = true
                 throw .wouldBlock
             }
-            // The kernel counts an end that was sent, too.
-            return min(Int(clamping: connection.accepted &- writer.position), byteCount)
+            return min(Int(clamping: connection.sent(of: writer)), byteCount)
         }
         var mark = mark
         mark.position = connection.accepted

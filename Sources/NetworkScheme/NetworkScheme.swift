@@ -22,6 +22,8 @@ public final class NetworkScheme: NodeScheme {
     /// What a handle of `dns/NAME` reads.
     struct Lookup {
         var node: UInt64
+        /// Who waits for the answer.
+        var request: UInt64?
         var answer: Result<[SocketAddress], Errno>?
     }
 
@@ -161,7 +163,8 @@ public final class NetworkScheme: NodeScheme {
         }
         for connection in state.connections.values {
             for (name, descriptor) in held where name.owner == connection.serial {
-                if connection.kind == .listener || memory.stage(connection.slot) == .listening {
+                if name.isCaller {
+                    guard memory.stage(connection.slot) == .listening else { continue }
                     connection.pending.append((name, descriptor))
                 } else if memory.stage(connection.slot) == .connecting, connection.kind != .tls {
                     connection.candidates[name.number] = descriptor
@@ -240,6 +243,7 @@ public final class NetworkScheme: NodeScheme {
                 try? SystemCall.shutDown(descriptor.rawValue, receiving: true, sending: true)
             }
         }
+        for waiter in connection.waiters { state.sentAway[waiter] = .connectionAbort }
         let name = memory.socketName(connection.slot)
         memory.free(connection.slot)
         if connection.descriptor != nil, connection.kind != .echo { host.release(name.text) }
@@ -300,11 +304,13 @@ public final class NetworkScheme: NodeScheme {
 
     /// Ends what came through the channel.
     public func channelEnded(_ channel: UInt32) {
-        state.withLock { state in
+        let nodes = state.withLock { state -> Set<UInt64> in
             for key in state.byHandle.keys where key.channel == channel { close(key, &state) }
             state.lookups = state.lookups.filter { $0.key.channel != channel }
             state.sentAway = state.sentAway.filter { $0.key.channel != channel }
+            return Set(state.sentAway.keys.map(\.node))
         }
+        for node in nodes { host.wake(node) }
     }
 
     /// The number of connections.

@@ -1,6 +1,7 @@
 /// Which addresses may be talked to: `--network-allow` and `--network-deny`.
 ///
-/// A rule is `ADDRESS[/BITS][:PORT[-PORT]]`; an IPv6 address with ports stands in brackets; `*` is any address. What a deny rule
+/// A rule is `ADDRESS[/BITS][:PORT[-PORT]]`; an IPv6 address with ports stands in brackets; `*` is any address. An IPv4 address
+/// that is written as IPv6 (`::ffff:127.0.0.1`) is one, and its bits are counted from the first of all 128. What a deny rule
 /// matches is refused; if there are allow rules, what none of them matches is refused, too.
 public struct AccessRules: Sendable {
     /// One rule.
@@ -38,12 +39,14 @@ public struct AccessRules: Sendable {
             }
             let parts = address.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
             guard let base = SocketAddress(numeric: String(parts[0]), port: 0) else { return nil }
-            bytes = base.bytes
+            bytes = base.unmapped.bytes
+            // Addresses are compared without the prefix of mapped ones: a rule about a part of that would match none.
+            let prefix = (base.bytes.count - bytes.count) * 8
             if parts.count == 2 {
-                guard let bits = Int(parts[1]), bits >= 0, bits <= base.bytes.count * 8 else { return nil }
-                self.bits = bits
+                guard let bits = Int(parts[1]), bits >= prefix, bits <= base.bytes.count * 8 else { return nil }
+                self.bits = bits - prefix
             } else {
-                bits = base.bytes.count * 8
+                bits = bytes.count * 8
             }
         }
 

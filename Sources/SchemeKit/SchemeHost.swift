@@ -77,7 +77,7 @@ public final class SchemeHost: Sendable {
         let errno = Int32(truncatingIfNeeded: received.message.number)
         heldHandler.withLock { $0 }?(
             HeldAnswer(
-                listener: received.message["listener"] ?? "", name: name ?? "",
+                listener: received.message["listener"] ?? "", name: name ?? received.message["name"] ?? "",
                 descriptor: name.flatMap { received.descriptor($0) }, errno: Errno(rawValue: errno)))
     }
 
@@ -104,7 +104,7 @@ public final class SchemeHost: Sendable {
 public struct HeldAnswer: Sendable {
     /// The listening socket's name.
     public let listener: String
-    /// The name under which the caller is held; empty if there is none.
+    /// The name under which the caller is held, or would have been.
     public let name: String
     /// The caller's socket.
     public let descriptor: SharedDescriptor?

@@ -56,6 +56,7 @@ struct NetworkConfigurationTests {
 
     @Test func nameServersCanBeGranted() throws {
         let server = try NameServer { $0.hasPrefix("none") ? nil : [[192, 0, 2, 77]] }
+        defer { server.stop() }
         let system = try MountedSystem.withNetwork([("netcfg", "write"), ("deny", "127.0.0.9")])
         let path = "\(system.network)/netcfg/resolv/nameserver"
         func write(_ text: String) -> Int32 {
@@ -84,7 +85,6 @@ struct NetworkConfigurationTests {
         #expect(try textFile(path) == "127.0.0.1:\(server.port)")
         // The rest of netcfg is as it was.
         #expect(errno { try open("\(system.network)/netcfg/route/list") } == EROFS)
-        server.stop()
         try system.end()
     }
 }

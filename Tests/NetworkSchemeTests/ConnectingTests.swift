@@ -13,6 +13,7 @@ struct ConnectingTests {
     /// Names that were looked up for a connect that is over are for nobody, least of all for the next one.
     @Test func lateAnswersAreForNobody() throws {
         let names = try NameServer { _ in [[127, 0, 0, 1]] }
+        defer { names.stop() }
         let (old, new) = (try TestListener(), try TestListener())
         let local = try LocalScheme(names: names)
         let clone = try local.clone(.tcpClone)
@@ -31,12 +32,12 @@ struct ConnectingTests {
         try local.whole { try local.command(clone, command, second) }
         #expect(try local.read(clone.file(.remote)) == "\(new.address)\n")
         #expect(!old.hasCaller)
-        names.stop()
     }
 
     /// An attempt that a death interrupted goes on, and those that would have followed it follow.
     @Test func addressesThatWereNotTriedFollow() throws {
         let names = try NameServer { _ in [[127, 0, 0, 2], [127, 0, 0, 3]] }
+        defer { names.stop() }
         var silent = try TestListener("127.0.0.2", backlog: 0)
         let candidate = try silent.fill()
         let open = try TestListener("127.0.0.3", port: silent.address.port)
@@ -57,7 +58,6 @@ struct ConnectingTests {
         #expect(try SystemCall.peerAddress(try #require(connection.descriptor).rawValue) == open.address)
         // What is being tried already isn't tried a second time.
         #expect(memory.socketName(0).number == 2)
-        names.stop()
     }
 
     /// A socket that was held and not connected yet is none that was refused.
@@ -67,6 +67,8 @@ struct ConnectingTests {
         memory.make(
             0, .tcp, stage: .connecting, node: NodeNumber.name(5000).number, channel: 0, handle: 7, request: 9,
             isNumbered: false, text: "\(listener.address)")
+        // It was being given up when the process died.
+        memory.setFailure(0, Errno.connectionRefused.rawValue)
         let socket = try SystemCall.socket(.stream, isIPv6: false)
         let local = try LocalScheme(memory: memory, held: [SocketName(owner: memory.serial(0), number: 1): socket])
         let connection = try #require(local.scheme.state.withLock { $0.connections[0] })
@@ -76,6 +78,22 @@ struct ConnectingTests {
             }
         }
         #expect(local.stage(connection) == .connected)
+        #expect(memory.failure(0) == 0)
+    }
+
+    /// Who waits for a connect to read what comes of it hears that it was interrupted.
+    @Test func interruptedConnectsAreTold() throws {
+        var silent = try TestListener(backlog: 0)
+        let filler = try silent.fill()
+        defer { withExtendedLifetime(filler) {} }
+        let local = try LocalScheme()
+        let clone = try local.clone(.tcpClone)
+        let request = local.request()
+        #expect(throws: Errno.wouldBlock) { try local.command(clone, "connect \(silent.address)", request) }
+        let (done, nodes) = local.scheme.state.withLock { local.scheme.cancel(request.requestID, 0, &$0) }
+        #expect(done == nil)
+        #expect(nodes.isSuperset(of: [clone.node, clone.file(.data)]))
+        #expect(throws: Errno.socketNotConnected) { try local.read(clone.file(.data)) }
     }
 
     /// Whoever opens is gone, and the connection came at that moment: nobody else would ever close it.
@@ -97,10 +115,11 @@ struct ConnectingTests {
 
     /// A connect that nobody waited for fails: `status` says so, and the next one is tried.
     @Test func failuresThatNobodyWaitedForAreTold() throws {
-        let port = try TestListener().address.port
+        let closed = try ClosedPort()
+        defer { withExtendedLifetime(closed) {} }
         let local = try LocalScheme()
         let clone = try local.clone(.tcpClone)
-        let connect = "connect 127.0.0.1:\(port)"
+        let connect = "connect \(closed.address)"
         for _ in 0..<2 {
             try local.command(clone, connect, local.request(flags: OpenFlags.nonBlocking))
             while !local.scheme.state.withLock({ _ in local.scheme.isHopeless(clone.connection) }) { usleep(1000) }
@@ -117,11 +136,12 @@ struct ConnectingTests {
 
     /// Who waits for a connect is told why it failed, also if somebody else looked first.
     @Test func failuresAreToldToWhoWaits() throws {
-        let port = try TestListener().address.port
+        let closed = try ClosedPort()
+        defer { withExtendedLifetime(closed) {} }
         let local = try LocalScheme()
         let clone = try local.clone(.tcpClone)
         let request = local.request()
-        let connect = "connect 127.0.0.1:\(port)"
+        let connect = "connect \(closed.address)"
         do {
             try local.command(clone, connect, request)
         } catch Errno.wouldBlock {
@@ -135,6 +155,7 @@ struct ConnectingTests {
     @Test(arguments: ["0.0.0.0", "[::]", "[::ffff:0.0.0.0]", "any.test"])
     func unspecifiedAddressesAreTheMachinesOwn(_ host: String) throws {
         let names = try NameServer { _ in [[0, 0, 0, 0]] }
+        defer { names.stop() }
         let listener = try TestListener()
         let strict = try LocalScheme(deny: "127.0.0.0/8 ::1", names: names)
         for kind in [NameKind.tcp, .udp, .tls] {
@@ -143,7 +164,6 @@ struct ConnectingTests {
         #expect(throws: Errno.permissionDenied) { try strict.open(.echo, "\(host):0", flags: OpenFlags.readOnly) }
         let free = try LocalScheme(names: names)
         if host != "[::]" { try free.open(.tcp, "\(host):\(listener.address.port)") }
-        names.stop()
     }
 
     @Test func datagramsToUnspecifiedAddressesAreTheMachinesOwn() throws {
@@ -160,12 +180,30 @@ struct ConnectingTests {
     /// What a file of `dns` has found out is what it reads, however many names were asked for since.
     @Test func answersOfOpenFilesStay() throws {
         let names = try NameServer { _ in [[192, 0, 2, 77]] }
+        defer { names.stop() }
         let local = try LocalScheme(names: names)
         let (node, handle) = (local.node(.dns, "one.test"), local.newHandle())
         let request = local.request()
         try local.whole { try local.open(node, handle: handle, request) }
         for _ in 0...NetworkMemory.nameCount { _ = local.memory.addName(.dns, "other.test") }
         #expect(try local.read(node, handle: handle) == "192.0.2.77\n")
-        names.stop()
+    }
+
+    /// An opening that is interrupted after the answer came, and before it was told, leaves nothing behind.
+    @Test func interruptedLookUpsLeaveNothing() throws {
+        let names = try NameServer { _ in [[192, 0, 2, 77]] }
+        defer { names.stop() }
+        let local = try LocalScheme(names: names)
+        let (node, handle) = (local.node(.dns, "one.test"), local.newHandle())
+        let request = local.request()
+        let key = HandleKey(channel: 0, handle: handle)
+        #expect(throws: Errno.wouldBlock) { try local.open(node, handle: handle, request) }
+        while local.scheme.state.withLock({ $0.lookups[key]?.answer == nil }) { usleep(1000) }
+        #expect(local.scheme.cancelled(requestID: request.requestID, channel: 0, node: node) == nil)
+        #expect(local.scheme.state.withLock { $0.lookups.isEmpty })
+        // What is open isn't the request's any more.
+        try local.whole { try local.open(node, handle: handle, request) }
+        #expect(local.scheme.cancelled(requestID: request.requestID, channel: 0, node: node) == nil)
+        #expect(local.scheme.state.withLock { $0.lookups.count == 1 })
     }
 }

@@ -1,6 +1,7 @@
 import Glibc
 import Platform
 import SchemeProtocol
+import SchemeTransport
 import SystemPackage
 import TestSupport
 import Testing
@@ -119,7 +120,8 @@ struct ListeningTests {
         var request = local.request()
         try local.scheme.close(clone.node, handle: clone.handle, flags: 0, &request)
         #expect(request.wokenNodes.contains(node))
-        #expect(throws: Errno.staleNFSFileHandle) { try local.open(node, handle: 50, waiting) }
+        #expect(throws: Errno.connectionAbort) { try local.open(node, handle: 50, waiting) }
+        #expect(throws: Errno.staleNFSFileHandle) { try local.open(node, handle: 50, local.request()) }
     }
 
     /// A listening socket that gives no callers at all says so to who waits; one that can't at the moment is asked again.
@@ -163,5 +165,111 @@ struct ListeningTests {
                 try host == "::1"
                     ? option(call, IPPROTO_IPV6, IPV6_UNICAST_HOPS) == 9 : option(call, IPPROTO_IP, IP_TTL) == 9)
         }
+    }
+
+    private func socket() throws -> SharedDescriptor { try SystemCall.socket(.stream, isIPv6: false) }
+
+    /// Who waits, and can't have the caller that came, doesn't wait any more: those who come later do.
+    @Test func refusedWaitersAreNotInTheWay() throws {
+        let local = try LocalScheme()
+        let clone = try local.clone(.tcpClone)
+        try local.command(clone, "announce 127.0.0.1:0")
+        let node = clone.file(.listen)
+        let refused = local.request()
+        #expect(throws: Errno.wouldBlock) { try local.open(node, handle: 50, refused) }
+        local.answer(clone, try socket())
+        let slots = (0..<NetworkMemory.slotCount).filter { local.memory.kind($0) == .free }
+        for slot in slots {
+            local.memory.make(
+                slot, .tcp, stage: .idle, node: 0, channel: 0, handle: 0, request: 0, isNumbered: false, text: "")
+        }
+        #expect(throws: Errno.tooManyOpenFilesInSystem) { try local.open(node, handle: 50, refused) }
+        for slot in slots { local.memory.free(slot) }
+        #expect(local.scheme.state.withLock { _ in clone.connection.waiters.isEmpty })
+        // The caller is the next one's; then others are waited for.
+        try local.open(node, handle: 51, local.request())
+        let next = local.request()
+        #expect(throws: Errno.wouldBlock) { try local.open(node, handle: 52, next) }
+        #expect(local.scheme.state.withLock { _ in clone.connection.waiters.map(\.request) } == [next.requestID])
+    }
+
+    /// A caller that was asked for before a hanging up isn't the next listening's, nor is an error.
+    @Test func lateCallersAreForNobody() throws {
+        let local = try LocalScheme()
+        let clone = try local.clone(.tcpClone)
+        try local.command(clone, "announce 127.0.0.1:0")
+        let old = local.memory.newSerial()
+        try local.command(clone, "hangup")
+        try local.command(clone, "announce 127.0.0.1:0")
+        let waiting = local.request()
+        #expect(throws: Errno.wouldBlock) { try local.open(clone.file(.listen), handle: 50, waiting) }
+        local.answer(clone, try socket(), number: old)
+        #expect(throws: Errno.wouldBlock) { try local.open(clone.file(.listen), handle: 50, waiting) }
+        local.answer(clone, nil, number: old, .invalidArgument)
+        #expect(throws: Errno.wouldBlock) { try local.open(clone.file(.listen), handle: 50, waiting) }
+        local.answer(clone, try socket())
+        try local.open(clone.file(.listen), handle: 50, waiting)
+    }
+
+    /// Port 0 stands for the port that the system gives: that one may be denied.
+    @Test(arguments: ["127.0.0.1:0", "0.0.0.0:0", "*:0"])
+    func rulesHoldForGivenPorts(_ text: String) throws {
+        #expect(throws: Errno.permissionDenied) { try bound(text, deny: "*:1-65535") }
+        #expect(throws: Errno.permissionDenied) { try bound(text, allow: "*:0") }
+        let endpoint = try #require(Endpoint(text))
+        #expect(throws: Errno.permissionDenied) {
+            try LocalScheme(deny: "*:1-65535").scheme.bound(.datagram, endpoint)
+        }
+        _ = try bound(text, deny: "*:1-1023")
+    }
+
+    /// A caller and an attempt of the same connection have different names, whatever their numbers: the supervisor holds both.
+    @Test func namesOfSocketsAreDifferent() throws {
+        let (own, supervisor) = try ControlSocket.pair()
+        let local = try LocalScheme(control: own)
+        let clone = try local.clone(.tcpClone)
+        try local.command(clone, "announce 127.0.0.1:0")
+        let address = try #require(clone.connection.descriptor.flatMap { try? SystemCall.localAddress($0.rawValue) })
+        let waiting = local.request()
+        #expect(throws: Errno.wouldBlock) { try local.open(clone.file(.listen), handle: 50, waiting) }
+        let caller = try socket()
+        try SystemCall.connect(caller.rawValue, to: address)
+        var wish: ControlMessage?
+        while wish == nil {
+            let message = try #require(try supervisor.receive()).message
+            if message.kind == .accept { wish = message }
+        }
+        let name = try #require(wish?["name"])
+        local.scheme.accepted(
+            HeldAnswer(
+                listener: wish?["listener"] ?? "", name: name, descriptor: caller, errno: Errno(rawValue: 0)))
+        try local.open(clone.file(.listen), handle: 50, waiting)
+        try local.command(clone, "hangup")
+        let closed = try ClosedPort()
+        defer { withExtendedLifetime(closed) {} }
+        for _ in 0..<8 {
+            #expect(throws: Errno.connectionRefused) { try local.command(clone, "connect \(closed.address)") }
+        }
+        var attempts = 0
+        while let message = try supervisor.receive(wait: false)?.message {
+            attempts += message.descriptorNames.count
+            #expect(!message.descriptorNames.contains(name))
+        }
+        #expect(attempts == 8)
+    }
+
+    /// What an earlier incarnation's connection that connects had accepted, and nobody has, isn't an attempt of its own.
+    @Test func callersAreNoAttempts() throws {
+        let memory = try LocalScheme.memory()
+        memory.make(
+            0, .tcp, stage: .connecting, node: NodeNumber.name(5000).number, channel: 0, handle: 7, request: 9,
+            isNumbered: true, text: "127.0.0.1:9")
+        let serial = memory.serial(0)
+        let held = [
+            SocketName(owner: serial, number: 5): try socket(), SocketName.caller(of: serial, 5): try socket(),
+        ]
+        let local = try LocalScheme(memory: memory, held: held)
+        let connection = try #require(local.scheme.state.withLock { $0.connections[0] })
+        #expect(connection.candidates.keys.sorted() == [5])
     }
 }

@@ -1,13 +1,14 @@
 import Glibc
 import Platform
 import SchemeProtocol
+import SchemeTransport
 import SystemPackage
 import TestSupport
 
 @testable import NetworkScheme
 @testable import SchemeKit
 
-/// A network scheme without a process of its own: the test makes its calls, and nobody holds its sockets.
+/// A network scheme without a process of its own: the test makes its calls, and nobody holds its sockets but the test, if it likes.
 final class LocalScheme {
     let memory: NetworkMemory
     let scheme: NetworkScheme
@@ -36,15 +37,16 @@ final class LocalScheme {
     ///   - memory: what an earlier incarnation left.
     ///   - held: the sockets that the supervisor holds.
     ///   - names: who is asked for names.
+    ///   - control: its end of the supervisor's control socket.
     init(
         memory: NetworkMemory? = nil, held: [SocketName: SharedDescriptor] = [:], allow: String = "",
-        deny: String = "", names: NameServer? = nil
+        deny: String = "", names: NameServer? = nil, control: ControlSocket? = nil
     ) throws {
         let memory = try memory ?? Self.memory()
         if let names { memory.nameServers = "127.0.0.1:\(names.port)" }
         self.memory = memory
         scheme = try NetworkScheme(
-            SchemeHost(control: nil), memory, held,
+            SchemeHost(control: control), memory, held,
             NetworkScheme.Options(rules: try AccessRules(allow: allow, deny: deny), owner: (0, 0)), EchoSockets(),
             TLSContext(certificates: nil))
     }
@@ -127,6 +129,17 @@ final class LocalScheme {
         }
     }
 
+    /// The supervisor's answer for a connection that listens; without a number the caller is one asked for now.
+    func answer(
+        _ clone: Clone, _ caller: SharedDescriptor?, number: UInt64? = nil, _ errno: Errno = Errno(rawValue: 0)
+    ) {
+        let number = number ?? memory.newSerial()
+        let name = SocketName.caller(of: clone.connection.serial, number).text
+        scheme.accepted(
+            HeldAnswer(
+                listener: memory.socketName(clone.connection.slot).text, name: name, descriptor: caller, errno: errno))
+    }
+
     func stage(_ connection: Connection) -> ConnectionStage {
         scheme.state.withLock { _ in memory.stage(connection.slot) }
     }
@@ -159,4 +172,17 @@ struct TestListener {
 
     /// Whether somebody has called.
     var hasCaller: Bool { SystemCall.readiness(socket.rawValue, events: UInt32(POLLIN)) != 0 }
+}
+
+/// A port that nobody listens on, kept from others.
+struct ClosedPort {
+    let socket: SharedDescriptor
+    let address: SocketAddress
+
+    init() throws {
+        socket = try SystemCall.socket(.stream, isIPv6: false)
+        guard let wanted = SocketAddress(numeric: "127.0.0.1", port: 0) else { throw Errno.invalidArgument }
+        try SystemCall.bind(socket.rawValue, to: wanted)
+        address = try SystemCall.localAddress(socket.rawValue)
+    }
 }

@@ -64,6 +64,22 @@ struct ParsingTests {
         #expect(try rules.allows(address("[::ffff:128.0.0.1]:80")))
     }
 
+    /// Nor does a rule that is written as IPv6 match nothing.
+    @Test func mappedRulesAreTheSame() throws {
+        for rule in ["::ffff:127.0.0.2", "[::ffff:127.0.0.2]:80", "[::ffff:127.0.0.0]/104", "::ffff:0.0.0.0/96"] {
+            let rules = try AccessRules(deny: rule)
+            #expect(try !rules.allows(address("127.0.0.2:80")), "\(rule)")
+            #expect(try !rules.allows(address("[::ffff:127.0.0.2]:80")), "\(rule)")
+            #expect(try rules.allows(address("[::1]:80")), "\(rule)")
+        }
+        #expect(try AccessRules(deny: "::ffff:127.0.0.2").allows(address("127.0.0.3:80")))
+        #expect(try AccessRules(deny: "::ffff:127.0.0.0/104").allows(address("128.0.0.1:80")))
+        // Half of what it names is no IPv4 address.
+        for text in ["::ffff:127.0.0.2/95", "[::ffff:0.0.0.0]/0:80"] {
+            #expect(throws: AccessRules.BadRule(text: text)) { try AccessRules(deny: text) }
+        }
+    }
+
     /// Packets to the unspecified address come to the machine itself.
     @Test func unspecifiedAddressesAreTheMachinesOwn() throws {
         let rules = try AccessRules(deny: "127.0.0.0/8 ::1")

@@ -10,7 +10,7 @@ public final class NameServer: Sendable {
     public let port: UInt16
     private let socket: SharedDescriptor
     private let addresses: @Sendable (String) -> [[UInt8]]?
-    private let late = Locked<[(question: Question, asker: SocketAddress)]>([])
+    private let late = Locked(LateNames())
     private let isStopped = Atomic<Bool>(false)
     private let thread = Locked<JoinHandle?>(nil)
 
@@ -35,11 +35,12 @@ public final class NameServer: Sendable {
             guard let (count, asker) = try? SystemCall.receiveDatagram(socket.rawValue, into: &bytes), let asker,
                 let question = Question(Array(buffer.prefix(count)))
             else { continue }
-            if question.name.hasPrefix("late") {
-                late.withLock { $0.append((question, asker)) }
-            } else {
-                answer(question, asker)
+            let isHeldBack = late.withLock { late in
+                guard question.name.hasPrefix("late") else { return false }
+                late.questions.append((question, asker))
+                return !late.released.contains(question.name)
             }
+            if !isHeldBack { answer(question, asker) }
         }
     }
 
@@ -52,21 +53,33 @@ public final class NameServer: Sendable {
         _ = try? SystemCall.send(socket.rawValue, unsafe answer.span.bytes, to: asker)
     }
 
-    /// Answers the questions for a late name; waits until there are some.
+    /// Answers the questions for a late name, also those that are still to come; waits until there are some.
     public func answerLate(_ name: String) {
         waitForQuestion(name)
-        for (question, asker) in late.withLock({ $0 }) where question.name == name { answer(question, asker) }
+        let questions = late.withLock { late in
+            late.released.insert(name)
+            return late.questions
+        }
+        for (question, asker) in questions where question.name == name { answer(question, asker) }
     }
 
     /// Waits until somebody has asked for the IPv4 addresses of a late name.
     public func waitForQuestion(_ name: String) {
-        while !late.withLock({ $0.contains { $0.question.name == name && $0.question.isAboutIPv4 } }) { usleep(1000) }
+        while !late.withLock({ $0.questions.contains { $0.question.name == name && $0.question.isAboutIPv4 } }) {
+            usleep(1000)
+        }
     }
 
     /// Answers no more.
     public func stop() {
         isStopped.store(true, ordering: .relaxed)
         thread.withLock { $0 }?.join()
+    }
+
+    /// Names whose questions are answered when the test says so.
+    private struct LateNames {
+        var questions: [(question: Question, asker: SocketAddress)] = []
+        var released: Set<String> = []
     }
 
     /// Header of 12 bytes, name, type, class; then perhaps what extends the protocol, which is left out.

@@ -140,8 +140,11 @@ extension Supervisor {
     private func hold(_ member: Member, _ received: ReceivedControl) {
         for name in received.message.descriptorNames {
             member.held.removeAll { $0.name == name }
-            if let descriptor = received.descriptor(name), member.held.count < heldLimit(member) {
+            guard let descriptor = received.descriptor(name) else { continue }
+            if member.held.count < heldLimit(member) {
                 member.held.append((name, descriptor))
+            } else {
+                log("\(member.name): \(name) is not held: too many descriptors are")
             }
         }
         for field in received.message.fields where field.key == "drop" {
@@ -153,7 +156,8 @@ extension Supervisor {
     /// Takes the next caller of a listening socket and holds it at once.
     private func accept(_ member: Member, _ message: ControlMessage) {
         let listener = message["listener"] ?? ""
-        var answer = ControlMessage(.held, fields: [.init("listener", listener)])
+        var answer = ControlMessage(
+            .held, fields: [.init("listener", listener), .init("name", message["name"] ?? "")])
         do throws(Errno) {
             guard let name = message["name"], let socket = member.held.first(where: { $0.name == listener })?.descriptor
             else { throw .badFileDescriptor }
