@@ -128,14 +128,17 @@ extension EngineState {
 
     /// Notes that a node is open. False, and nothing is noted, if it must become an orphan for that.
     mutating func open(_ id: NodeID) throws(Fault) -> Bool {
-        if isUnlisted(id, try node(id)) { return false }
+        // Before the question, not within it: a change of the state while it is looked at would copy all of it.
+        let slot = try node(id)
+        if isUnlisted(id, slot) { return false }
         inodes.update(UInt64(id.rawValue), initial: InodeState()) { $0.opens &+= 1 }
         return true
     }
 
     /// Opens a node that has no name, which makes it an orphan.
     mutating func openUnlisted(_ id: NodeID) throws(Fault) {
-        if isUnlisted(id, try node(id)) {
+        let slot = try node(id)
+        if isUnlisted(id, slot) {
             plan.addBlocks(1)
             try secure(isFreeing: true)
             applyPlan()
